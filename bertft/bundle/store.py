@@ -1,0 +1,168 @@
+"""Write a bundle, and open one: also a plain Hugging Face directory or Hub id, whose task its architecture names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertft.encoders import load
+from bertft.encoders.load import Checkpoint
+from bertft.encoders.words import WordTokenizer
+from bertft.errors import ModelError
+from bertft.recipe import Recipe
+from bertft.tasks import task_class
+from bertft.tasks.base import Task, WindowSize
+
+if TYPE_CHECKING:
+    from bertft.encoders.load import Tokenizer
+
+FORMAT = 1
+MANIFEST = "bertft.json"
+MAX_WINDOW = 512
+"""Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
+
+# What a plain Hugging Face model is used for, by the ending of the name of its architecture.
+_TASK_OF_ARCHITECTURE = {"ForTokenClassification": "ner"}
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened model without its weights: the task, the tokenizer, the window, and where the weights are."""
+
+    checkpoint: Checkpoint
+    task: Task[Any, Any, Any]
+    tokenizer: WordTokenizer
+    window: WindowSize
+    manifest: dict[str, Any] = field(default_factory=dict)
+    assumed: str | None = None
+    """What was assumed about a model that bertft did not write."""
+
+    def load_model(self) -> Any:
+        """Load the weights: a transformers model in fp32 and eval mode. Raises ModelError where it has no such head."""
+        head = self.task.head()
+        model, kept = load.load_model(self.checkpoint, head.architecture, head.labels)
+        if not kept:
+            raise ModelError("the model has no trained head: it can be trained, not used", place=self.checkpoint.name)
+        return model
+
+
+def default_window(tokenizer: Tokenizer, length: int | None, stride: int | None) -> WindowSize:
+    """Return the window of the options, or the model's length (at most 512) with a quarter of it shared.
+
+    Raises ModelError where the model, or the window itself, has no room for it.
+    """
+    specials = len(tokenizer.words.prefix) + len(tokenizer.words.suffix)
+    chosen = length if length is not None else min(tokenizer.max_length, MAX_WINDOW)
+    shared = stride if stride is not None else (chosen - specials) // 4
+    if chosen > tokenizer.max_length:
+        raise ModelError(f"options.window: {chosen} tokens are more than the model's {tokenizer.max_length}")
+    if not 0 <= shared < chosen - specials:
+        raise ModelError(
+            f"options.stride: {shared} tokens shared of a window with room for {chosen - specials}",
+            help="the stride must be less than the window without its special tokens",
+        )
+    return WindowSize(chosen, shared)
+
+
+def write(
+    directory: Path,
+    *,
+    model: Any,
+    tokenizer: Tokenizer,
+    task: Task[Any, Any, Any],
+    window: WindowSize,
+    recipe: Recipe,
+    metrics: Mapping[str, Any],
+    data: Mapping[str, Any],
+    card: str,
+) -> None:
+    """Write all files of a bundle into `directory` (made where it is missing)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(directory)
+    tokenizer.pretrained.save_pretrained(directory)
+    manifest = {
+        "format": FORMAT,
+        "task": task.name,
+        "options": asdict(task.options),
+        "state": task.state(),
+        "window": asdict(window),
+        "unk_token": tokenizer.pretrained.unk_token,
+        "pad_token": tokenizer.pretrained.pad_token,
+        "model": recipe.model,
+        "columns": recipe.columns,
+        "encoding": recipe.encoding,
+        "seed": recipe.seed,
+        "data": dict(data),
+        "versions": {name: _version(name) for name in ("bertft", "torch", "transformers", "tokenizers")},
+    }
+    _write_json(directory / MANIFEST, manifest)
+    _write_json(directory / "metrics.json", metrics)
+    (directory / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def open_bundle(name: str) -> Bundle:
+    """Open a bundle, a plain Hugging Face directory or a Hub id; raises ModelError where it is none of them."""
+    checkpoint = load.resolve(name)
+    manifest = Path(checkpoint.location) / MANIFEST
+    if checkpoint.is_directory and manifest.is_file():
+        return _open_own(checkpoint, manifest)
+    return _open_plain(checkpoint)
+
+
+def read_metrics(directory: Path) -> dict[str, Any]:
+    """Return the metrics of a finished run."""
+    try:
+        metrics: dict[str, Any] = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the run's metrics: {error}", place=directory) from None
+    return metrics
+
+
+def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] > FORMAT:
+            raise ModelError("the model was written by a newer bertft", place=path, help="`pip install -U bertft`")
+        task = task_class(manifest["task"]).restore(manifest["options"], manifest["state"])
+        window = WindowSize(**manifest["window"])
+        backend = Backend.from_file(str(path.parent / "tokenizer.json"))
+    except ModelError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception; any fault here means a damaged bundle
+        raise ModelError(f"the model directory is damaged: {type(error).__name__}: {error}", place=path) from error
+    words = WordTokenizer.of(backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"])
+    return Bundle(checkpoint, task, words, window, manifest)
+
+
+def _open_plain(checkpoint: Checkpoint) -> Bundle:
+    config = load.load_config(checkpoint)
+    architectures = config.architectures or ["none"]
+    name = next((task for end, task in _TASK_OF_ARCHITECTURE.items() if architectures[0].endswith(end)), None)
+    if name is None:
+        raise ModelError(
+            f"{checkpoint.name!r} is {architectures[0]}, which is no trained tagger",
+            help=f"train one from it: `bertft train ner --data FILE --model {checkpoint.name}`",
+        )
+    labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
+    task = task_class(name).restore({}, {"labels": labels})
+    tokenizer = load.load_tokenizer(checkpoint, config)
+    assumed = f"{checkpoint.name} has no {MANIFEST}: taken for task {name}, labels {', '.join(labels[:9])}"
+    return Bundle(checkpoint, task, tokenizer.words, default_window(tokenizer, None, None), {}, assumed)
+
+
+def _write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,68 @@
+"""The command line: arguments in, one call, an exit code out. Imports nothing heavy before a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from bertft.errors import BertftError, did_you_mean, printable
+
+INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `bertft` with `arguments` (default: the process's) and return the exit code; every failure is one message."""
+    import typer
+    import typer._click as click
+
+    from bertft.cli.app import app
+
+    try:
+        result = app(arguments, standalone_mode=False, prog_name="bertft")
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.exceptions.UsageError as error:
+        return _fail(_usage(error), None, 2)
+    except click.exceptions.ClickException as error:
+        return _fail(error.format_message(), None, 2)
+    except typer.Abort:
+        return INTERRUPTED
+    except BertftError as error:
+        return _fail(str(error), error, error.exit_code)
+    except BrokenPipeError:
+        # the reader has gone (`| head`): nothing is wrong, and stdout must not complain at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail("interrupted", None, INTERRUPTED)
+    except OSError as error:
+        place = f"\n  --> {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{place}", error, BUG)
+    except Exception as error:
+        help = "this is a bug; `-v` shows where, please report it with the command"
+        return _fail(f"{type(error).__name__}: {error}\n   help: {help}", error, BUG)
+
+
+def _fail(message: str, error: BaseException | None, code: int) -> int:
+    from bertft.console import VERBOSE, level
+
+    if error is not None and level() >= VERBOSE:
+        import traceback
+
+        traceback.print_exception(error)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)  # the live line of training
+    print(f"error: {printable(message)}", file=sys.stderr)
+    return code
+
+
+def _usage(error: object) -> str:
+    """Return a usage error in the project's form: the fact, then the way out."""
+    message = str(getattr(error, "format_message")())  # noqa: B009  (typer's own click has no types)
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "bertft"
+    choices = list(getattr(context.command, "commands", {})) if context is not None else []
+    word = message.rpartition("'")[0].rpartition("'")[2]
+    close = did_you_mean(word, choices) if "No such command" in message else None
+    return f"{message.rstrip('.')}\n   help: {close or f'`{command} --help` shows how it is used'}"

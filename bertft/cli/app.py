@@ -1,0 +1,38 @@
+"""The table of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bertft.cli.eval import eval_command
+from bertft.cli.predict import predict_command
+from bertft.cli.recipes import recipes
+from bertft.cli.train import train_command
+
+app = typer.Typer(
+    name="bertft",
+    help="Fine-tune encoder models on a labelled file, measure them honestly, run them as a Unix filter.",
+    epilog="Example: bertft train ner --data train.conll --out my-ner && cat text | bertft predict my-ner | jq .",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("train")(train_command)
+app.command("eval")(eval_command)
+app.command("predict")(predict_command)
+app.add_typer(recipes, name="recipes")
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from bertft import __version__
+
+        print(f"bertft {__version__}")
+        raise typer.Exit

@@ -1,0 +1,45 @@
+"""The options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bertft.errors import UsageError
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show where an error comes from.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Encoding = Annotated[str | None, typer.Option(help="The files' encoding, where it is not UTF-8: latin-1, cp1252, …")]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="ROLE=NAME,…", help="Which columns hold what: tokens=1,tags=4, or text=body,entities=spans."),
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows of each file.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow metrics that are Python files: they are run.")]
+BatchTokens = Annotated[int | None, typer.Option(min=1, help="Tokens in a batch, padding included.")]
+FormatOption = Annotated[str, typer.Option("--format", help="auto, text, jsonl or conll.")]
+
+
+def set_verbosity(*, quiet: bool, verbose: bool) -> None:
+    """Set what the command says on stderr."""
+    from bertft import console
+
+    console.set_level(console.QUIET if quiet else console.VERBOSE if verbose else console.NORMAL)
+
+
+ROLES = ("tokens", "words", "tags", "text", "entities")
+
+
+def parse_columns(value: str | None) -> dict[str, str]:
+    """Return `role=name,role=name` as a dict; raises UsageError for a role that there is not."""
+    columns: dict[str, str] = {}
+    for part in (value or "").split(","):
+        role, found, name = part.partition("=")
+        if not part:
+            continue
+        if not found or not name or role not in ROLES:
+            raise UsageError(f"--columns {part!r} is not ROLE=NAME", help=f"roles are {', '.join(ROLES)}")
+        columns[role] = name
+    return columns

@@ -1,0 +1,71 @@
+"""`bertft predict`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bertft.cli import options
+from bertft.errors import UsageError
+
+
+class OnError(StrEnum):
+    fail = "fail"
+    skip = "skip"
+    null = "null"
+
+
+def predict_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model: a directory or a Hub id.")],
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE|-]...", help="Inputs; - or none is stdin.")
+    ] = None,
+    format: options.FormatOption = "auto",
+    to: Annotated[str, typer.Option(help="auto, jsonl or conll; auto: conll for column files, else jsonl.")] = "auto",
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write here, not to stdout.")] = None,
+    on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = OnError.fail,
+    field: Annotated[str, typer.Option(help="The name of the field that is added.")] = "prediction",
+    scores: Annotated[bool, typer.Option("--scores", help="Add the probability of every answer.")] = False,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    batch_tokens: options.BatchTokens = None,
+    device: options.Device = "auto",
+    unbuffered: Annotated[bool, typer.Option("--unbuffered", help="Answer record by record.")] = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Answer every record of the inputs, in order, and keep its own fields.
+
+    Lines of text and JSON Lines become JSON Lines; column files get one more column.
+
+    Example: tail -f app.log | bertft predict my-ner | jq -c .prediction.entities
+    """
+    options.set_verbosity(quiet=quiet, verbose=verbose)
+    inputs = files or ["-"]
+    for name in inputs:
+        if name != "-" and " " in name and not Path(name).exists():
+            raise UsageError(
+                f"there is no file {name[:60]!r}",
+                help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",
+            )
+    from bertft.inference.predict import open_out, predict
+
+    with open_out(out) as stream:
+        predict(
+            model,
+            inputs,
+            out=stream,
+            format=format,
+            to=to,
+            encoding=encoding,
+            columns=options.parse_columns(columns),
+            field=field,
+            on_error=on_error.value,
+            scores=scores,
+            device=device,
+            batch_tokens=batch_tokens,
+            unbuffered=unbuffered,
+        )

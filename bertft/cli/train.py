@@ -1,0 +1,96 @@
+"""`bertft train`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bertft.cli import options
+
+
+def train_command(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe (`bertft recipes`) or a YAML file.")
+    ],
+    data: Annotated[str, typer.Option(metavar="FILE", help="The training data.")],
+    dev: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Development data; without it 10 % is held out.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(metavar="FILE", help="Test data, scored at the end.")] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME|DIR", help="The encoder: embedded (default), a directory or a Hub id.")
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where the model goes; default runs/RECIPE-DATE-TIME.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    limit: options.Limit = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
+    ] = None,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
+    format: options.FormatOption = "auto",
+    device: options.Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run of --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe, labels and token counts; train nothing.")
+    ] = False,
+    trust_remote_code: options.Trust = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Fine-tune an encoder on a labelled file.
+
+    Ends with one JSON line on stdout: the model's directory and its scores.
+
+    Example: bertft train ner --data train.conll --dev dev.conll --test test.conll --out my-ner
+    """
+    options.set_verbosity(quiet=quiet, verbose=verbose)
+    from dataclasses import replace
+
+    from bertft.console import is_main_process, say
+    from bertft.recipe import load
+
+    overrides = list(set_ or ())
+    overrides += [
+        f"{key}={value}"
+        for key, value in (("model", model), ("seed", seed), ("encoding", encoding))
+        if value is not None
+    ]
+    loaded = load(recipe, overrides)
+    if chosen := options.parse_columns(columns):
+        loaded = replace(loaded, columns=chosen)
+    from bertft.training.run import train
+
+    result = train(
+        loaded,
+        data=data,
+        dev=dev,
+        test=test,
+        out=out,
+        format=format,
+        limit=limit,
+        device=device,
+        resume=resume,
+        overwrite=overwrite,
+        dry_run=dry_run,
+        trust_remote_code=trust_remote_code,
+    )
+    if not is_main_process():
+        return
+    from bertft.data.jsonl import encode
+
+    if dry_run:
+        print(result["recipe"], end="")
+        print("\n".join(f"# {key}: {encode(result[key])}" for key in ("labels", "tokens")))
+        return
+    from bertft.report.table import score_table
+
+    for split in ("dev", "test"):
+        if split in result:
+            say(f"\n{split}\n{score_table(result[split])}")
+    say(f"\nmodel: {result['model']}  (try: echo 'some text' | bertft predict {result['model']})")
+    print(encode(result))

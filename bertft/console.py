@@ -1,0 +1,48 @@
+"""What a person is told while a command runs: stderr only, at the level that `-q` and `-v` set. stdout carries data."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextvars import ContextVar
+
+from bertft.errors import printable
+
+QUIET, NORMAL, VERBOSE = -1, 0, 1
+
+_level: ContextVar[int] = ContextVar("level", default=NORMAL)
+
+
+def set_level(level: int) -> None:
+    _level.set(level)
+
+
+def level() -> int:
+    return _level.get()
+
+
+def is_main_process() -> bool:
+    """Say whether this is the process that speaks and writes, among those that `accelerate launch` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def say(line: str) -> None:
+    """Print a line of progress or explanation; nothing under `-q`."""
+    if _level.get() >= NORMAL and is_main_process():
+        _print(line)
+
+
+def detail(line: str) -> None:
+    """Print a line that only `-v` shows."""
+    if _level.get() >= VERBOSE and is_main_process():
+        _print(line)
+
+
+def warn(line: str) -> None:
+    """Print a line that also `-q` shows."""
+    if is_main_process():
+        _print(f"warning: {line}")
+
+
+def _print(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)

@@ -1,0 +1,334 @@
+"""Column files: one token a line, its fields split by tabs or blanks, a blank line after each sentence.
+
+    -DOCSTART- -X- O O                 1   From  from  ADP  IN  _  3  case  3:case  _      When|WRB|O Google|NNP|B-ORG
+                                       2-3 didn't ...
+    EU NNP B-NP B-ORG                  # a comment
+    rejects VBZ B-VP O
+
+On the left the format of the CoNLL-2003 shared task, in the middle CoNLL-U (universaldependencies.org/format.html), on
+the right one sentence a line with `|` inside the tokens, as spaCy's `.iob` files have it. How many columns there are,
+what splits them and which hold words and tags is worked out from the first lines (`infer`) and can be given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from bertft.data.row import Line, Place, Row
+from bertft.data.source import Source
+from bertft.errors import DataError, UsageError
+
+Separator = Literal["\t", " ", "|"]
+Unit = Literal["sentence", "document"]
+
+SAMPLE_LINES = 5000
+MAX_TOKEN_BYTES = 100_000
+MAX_SENTENCE_WORDS = 20_000  # longer than any real sentence: the file has no sentence boundaries, or is no column file
+
+_BLANKS = re.compile(r"[ \t]+")  # not \s: a no-break space is part of a token
+_TAG = re.compile(r"O|[BIESLUM][-_].+|.+[-_][BIESLUM]")
+_UNIVERSAL_ID = re.compile(r"\d+([-.]\d+)?")
+_UNIVERSAL = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What splits the fields, how many there are, and which (0-based) hold the words and the tags."""
+
+    separator: Separator
+    columns: int
+    words: int
+    tags: int | None
+    universal: bool = False
+
+    def split(self, text: str) -> list[str]:
+        """Return the fields of a token line."""
+        if self.separator == "\t":
+            return text.split("\t")
+        return _BLANKS.split(text.strip(" \t"))
+
+    def is_token(self, text: str) -> bool:
+        """Say whether a line that is not blank is a token (and no comment or document mark).
+
+        `#` opens a comment unless the line has as many fields as a token and, where there are tags, a tag in its place:
+        in tweets `#` is a token.
+        """
+        if text.startswith("-DOCSTART-"):
+            return False
+        if not text.startswith("#"):
+            return True
+        fields = self.split(text)
+        if self.universal or len(fields) != self.columns:
+            return False
+        if self.columns == 1:
+            return text[1:2] not in ("", " ")
+        return self.separator == "\t" or self.tags is None or bool(_TAG.fullmatch(fields[self.tags]))
+
+    def is_word(self, fields: Sequence[str]) -> bool:
+        """Say whether a token's fields are a word: the multiword and empty-node lines of CoNLL-U are not."""
+        return not self.universal or fields[0].isdigit()
+
+    def __str__(self) -> str:
+        what = {"\t": "tab-separated", " ": "blank-separated", "|": "one sentence a line, split by |"}[self.separator]
+        tags = "no tags" if self.tags is None else f"tags in column {self.tags + 1}"
+        kind = "CoNLL-U" if self.universal else f"{self.columns} column{'s' if self.columns > 1 else ''}, {what}"
+        return f"{kind}; words in column {self.words + 1}, {tags}"
+
+
+def is_blank(text: str) -> bool:
+    """Say whether a line ends a sentence: empty, or only blanks and tabs."""
+    return not text.strip(" \t\r\n")
+
+
+def infer(sample: Sequence[Line]) -> Layout | None:
+    """Return the layout that the lines show, or None where they are no column file."""
+    texts = [line.content for line in sample]
+    filled = [text for text in texts if not is_blank(text) and not text.startswith("-DOCSTART-")]
+    plain = [text for text in filled if not text.startswith("#")] or filled
+    if not plain:
+        return None
+    if (inline := _infer_inline(plain)) is not None:
+        return inline
+    separator: Separator = "\t" if sum("\t" in text for text in plain) > 0.9 * len(plain) else " "
+    draft = Layout(separator, 0, 0, None)
+    rows = [draft.split(text) for text in plain]
+    columns, count = Counter(len(row) for row in rows).most_common(1)[0]
+    if count < 0.9 * len(rows) and len(rows) > 2 or _is_table(texts, rows, separator):
+        return None
+    rows = [row for row in rows if len(row) == columns]
+    universal = (
+        columns == 10 and separator == "\t" and all(_UNIVERSAL_ID.fullmatch(row[0]) for row in rows) and len(rows) > 0
+    )
+    indexed = columns > 2 and all(row[0].isdigit() for row in rows) and rows[0][0] in ("0", "1")
+    words = 1 if universal or indexed else 0
+    return Layout(separator, columns, words, _infer_tags(rows, words, universal=universal), universal)
+
+
+def _infer_tags(rows: Sequence[Sequence[str]], words: int, *, universal: bool) -> int | None:
+    """Return the last column that looks like tags of a scheme, else one that looks like a small set of plain tags."""
+    columns = len(rows[0])
+    for column in range(columns - 1, words, -1):
+        if sum(bool(_TAG.fullmatch(row[column])) for row in rows) >= 0.9 * len(rows):
+            return column
+    if universal:
+        return _UNIVERSAL.index("upos")
+    distinct = {row[-1] for row in rows}
+    few = len(distinct) <= max(100, 0.05 * len(rows)) and distinct != {"_"} and distinct != {"-X-"}
+    return columns - 1 if columns - 1 > words and few else None
+
+
+def has_scheme_tags(lines: Sequence[Line], layout: Layout) -> bool:
+    """Say whether the lines are column data beyond doubt: CoNLL-U, or a column of tags with prefixes or `O`."""
+    if layout.universal or layout.separator == "|":
+        return True
+    rows = [
+        layout.split(line.content) for line in lines if not is_blank(line.content) and layout.is_token(line.content)
+    ]
+    tags = [row[layout.tags] for row in rows if layout.tags is not None and len(row) == layout.columns]
+    return bool(tags) and sum(bool(_TAG.fullmatch(tag)) for tag in tags) >= 0.9 * len(tags)
+
+
+def _infer_inline(plain: Sequence[str]) -> Layout | None:
+    """Recognise `word|tag word|tag`: every blank-separated item has the same number of `|`, and ends in a tag."""
+    items = [item for text in plain[:200] for item in _BLANKS.split(text.strip(" \t"))]
+    fields = Counter(item.count("|") for item in items).most_common(1)[0][0] + 1
+    tagged = sum("|" in item and bool(_TAG.fullmatch(item.rpartition("|")[2])) for item in items)
+    if fields < 2 or tagged < 0.98 * len(items) or len(items) < 2 * len(plain[:200]):
+        return None
+    return Layout("|", fields, 0, fields - 1)
+
+
+def _is_table(texts: Sequence[str], rows: Sequence[Sequence[str]], separator: Separator) -> bool:
+    """Recognise a table of texts: no blank line between many rows, and a column of running text."""
+    if len(texts) < 20 or any(is_blank(text) for text in texts):
+        return False
+    if separator == "\t":
+        return any(sum(" " in row[c] for row in rows if c < len(row)) > 0.5 * len(rows) for c in range(len(rows[0])))
+    return sum("," in text for text in texts) > 0.9 * len(texts)
+
+
+def with_columns(layout: Layout, columns: Mapping[str, str]) -> Layout:
+    """Return the layout with the columns of `tokens` (or `words`) and `tags` as given: from 1, or by CoNLL-U name.
+
+    Raises UsageError for a column that the file has not.
+    """
+    places: dict[str, int] = {}
+    for role, name in columns.items():
+        if role not in ("tokens", "words", "tags"):
+            continue
+        if layout.universal and name.lower() in _UNIVERSAL:
+            position = _UNIVERSAL.index(name.lower())
+        elif name.isdigit() and 1 <= int(name) <= layout.columns:
+            position = int(name) - 1
+        else:
+            raise UsageError(
+                f"--columns {role}={name}: the file has columns 1 to {layout.columns}",
+                help="column files are counted from 1, as `cut -f` does; CoNLL-U columns also have names, as `upos`",
+            )
+        places["tags" if role == "tags" else "words"] = position
+    return replace(layout, **places)  # type: ignore[arg-type]  # the keys are field names of Layout
+
+
+def sample(source: Source) -> Sequence[Line]:
+    """Return the first lines that a layout is inferred from: of a live input no more than its first sentence."""
+
+    def enough(lines: Sequence[Line]) -> bool:
+        sentence_ended = is_blank(lines[-1].text) and any(
+            not is_blank(line.text) and not line.content.startswith(("#", "-DOCSTART-")) for line in lines
+        )
+        return len(lines) >= SAMPLE_LINES or (source.live and sentence_ended)
+
+    return source.sample(enough)
+
+
+def layout_of(source: Source, columns: Mapping[str, str]) -> Layout:
+    """Return the layout of an input from its first lines, with the given columns put in.
+
+    Raises DataError where the input is empty or no column file, UsageError for a column that it has not.
+    """
+    lines = sample(source)
+    for line in lines:
+        if line.error is not None:
+            raise line.error
+    if all(is_blank(line.content) for line in lines):
+        raise DataError("the file is empty", place=Place(source.path, 1))
+    layout = infer(lines)
+    if layout is None:
+        raise not_a_column_file(source.path, lines)
+    return with_columns(layout, columns)
+
+
+def not_a_column_file(path: str, sample: Sequence[Line]) -> DataError:
+    """Return the error for a file whose lines are no tokens, naming the recipes that read tables."""
+    return DataError(
+        "this is no column file (one token a line, a blank line after each sentence); it looks like a table or text: "
+        f"{sample[0].content[:60]!r}",
+        place=Place(path, sample[0].number),
+        help="tables of texts and labels are for `bertft train classify`, tables of two texts for `bertft train pair`",
+    )
+
+
+def read(source: Source, layout: Layout, *, unit: Unit = "sentence") -> Iterator[Row]:
+    """Yield a row with `tokens`, `tags` (where there are any) and `sentences` (their lengths in tokens) per unit.
+
+    Every line of the file belongs to exactly one row, so that `write` can return the file. A sentence that cannot be
+    read gives a row with an error.
+    """
+    block: list[Line] = []
+    document, words, seen = 0, 0, False
+    for line in source.lines():
+        text = line.content
+        boundary = text.startswith(("-DOCSTART-", "# newdoc"))
+        if boundary and words and unit == "document":
+            yield _row(source.path, block, layout, document)
+            block, words = [], 0
+        if boundary:
+            document += seen
+            seen = False
+        block.append(line)
+        if layout.separator == "|" or not is_blank(text):
+            token = not is_blank(text) and layout.is_token(text)
+            words += token
+            seen = seen or token
+        if unit == "sentence" and words and (is_blank(text) or layout.separator == "|"):
+            yield _row(source.path, block, layout, document)
+            block, words = [], 0
+        if unit == "sentence" and words > MAX_SENTENCE_WORDS:
+            raise DataError(
+                f"one sentence of over {MAX_SENTENCE_WORDS} words: the file has no blank lines between sentences",
+                place=Place(source.path, block[0].number),
+                help="for a table of texts use `bertft train classify`; to read on without sentence boundaries, "
+                "`--set options.unit=document`",
+            )
+    if block:
+        yield _row(source.path, block, layout, document)
+
+
+def _row(path: str, block: Sequence[Line], layout: Layout, document: int) -> Row:
+    tokens: list[str] = []
+    tags: list[str] = []
+    sentences: list[int] = []
+    length, place = 0, None
+    try:
+        for line in block:
+            text = line.content
+            if is_blank(text):
+                sentences, length = ([*sentences, length] if length else sentences), 0
+                continue
+            if not layout.is_token(text):
+                continue
+            if line.error is not None:
+                raise line.error
+            here = Place(path, line.number)
+            place = place or here
+            for fields in _tokens(text, layout, here):
+                if layout.is_word(fields):
+                    tokens.append(_checked(fields[layout.words], here))
+                    length += 1
+                    if layout.tags is not None:
+                        tags.append(fields[layout.tags])
+            if layout.separator == "|":
+                sentences, length = [*sentences, length], 0
+    except DataError as error:
+        return Row(place or Place(path, block[0].number), lines=tuple(block), error=error, document=document)
+    if length:
+        sentences.append(length)
+    values: dict[str, object] = {"tokens": tokens, "sentences": sentences}
+    if layout.tags is not None:
+        values["tags"] = tags
+    return Row(place or Place(path, block[0].number), values, tuple(block), document=document)
+
+
+def _tokens(text: str, layout: Layout, place: Place) -> Iterator[list[str]]:
+    if layout.separator == "|":
+        for item in _BLANKS.split(text.strip(" \t")):
+            fields = item.rsplit("|", layout.columns - 1)
+            if len(fields) != layout.columns:
+                raise DataError(f"{item!r} has {len(fields)} fields, the file {layout.columns}", place=place)
+            yield fields
+        return
+    fields = layout.split(text)
+    if len(fields) != layout.columns:
+        raise DataError(
+            f"the line has {len(fields)} columns, the file has {layout.columns}",
+            place=place,
+            help="every token line needs the same number of columns; a blank line ends a sentence",
+        )
+    yield fields
+
+
+def _checked(word: str, place: Place) -> str:
+    if len(word) > MAX_TOKEN_BYTES or len(word.encode("utf-8", "surrogateescape")) > MAX_TOKEN_BYTES:
+        raise DataError(f"a token of {len(word):,} characters", place=place, help="is this a column file?")
+    return word
+
+
+def write(row: Row, layout: Layout, tags: Sequence[str] | None) -> str:
+    """Return the row's lines with one more field on each token line, every other byte kept.
+
+    `tags` are in the order of the row's words; None (a record that failed) writes `_`, and so do the lines of CoNLL-U
+    that are no words.
+    """
+    out: list[str] = []
+    values = iter(tags if tags is not None else ())
+    for line in row.lines:
+        content = line.content
+        if is_blank(content) or not layout.is_token(content):
+            out.append(line.text)
+        elif layout.separator == "|":
+            out.append(re.sub(r"[^ \t\r\n]+", lambda item: f"{item[0]}|{next(values, '_')}", line.text))
+        else:
+            body = line.text.removesuffix("\n").removesuffix("\r")
+            fields = layout.split(content)
+            word = len(fields) == layout.columns and layout.is_word(fields)
+            out.append(f"{body}{layout.separator}{next(values, '_') if word else '_'}{line.text[len(body) :]}")
+    return "".join(out)
+
+
+def write_words(words: Sequence[str], tags: Sequence[str]) -> str:
+    """Return a sentence of a row that was no column file: word, tab, tag, and a blank line."""
+    return "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"

@@ -1,0 +1,51 @@
+"""The record that every reader yields: its values by name, where it came from, and what its writer needs to return it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from typing_extensions import override
+
+from bertft.errors import DataError
+
+
+class Place(NamedTuple):
+    """A line of a file (1-based); stdin's path is `-`."""
+
+    path: str
+    line: int
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class Line(NamedTuple):
+    """One line as read, its line end included; where it could not be decoded, `error` says so."""
+
+    number: int
+    text: str
+    error: DataError | None = None
+
+    @property
+    def content(self) -> str:
+        """The line without its end and without the byte order mark that may open a file."""
+        text = self.text.removesuffix("\n").removesuffix("\r")
+        return text.removeprefix("\ufeff") if self.number == 1 else text
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record of a file.
+
+    `values` holds the record's fields by name (`text`, `tokens`, `tags`, ...). `lines` are the lines it was read from,
+    for a writer that passes them through. A record that could not be read has an `error` and may lack values.
+    """
+
+    place: Place
+    values: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[Line, ...] = ()
+    error: DataError | None = None
+    document: int = 0

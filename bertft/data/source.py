@@ -1,0 +1,158 @@
+"""Open an input (a path, or `-` for stdin), undo compression and encoding, and give its lines with their numbers.
+
+Lines end at LF or CRLF and nowhere else (not at U+2028, not at a form feed), and keep their end, so that a writer can
+return every byte.
+"""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import itertools
+import os
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from bertft.data.row import Line, Place
+from bertft.errors import DataError, UsageError, did_you_mean
+
+MAX_LINE_BYTES = 64 * 2**20  # a line longer than this is no text; reading on would only fill the memory
+
+_BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_MAGIC = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet"}
+
+
+class Source:
+    """An open input, whose lines can be looked at before they are read.
+
+    `encoding` is the codec that the lines are decoded with and are to be written back with. `live` means that the input
+    may pause (a pipe or a terminal), so answers should not wait for more of it.
+    """
+
+    def __init__(self, path: str, stream: BinaryIO, encoding: str, *, live: bool) -> None:
+        self.path = path
+        self.encoding = encoding
+        self.live = live
+        self._stream = stream
+        self._rest = self._read()
+        self._ahead: list[Line] = []
+
+    def sample(self, enough: Callable[[Sequence[Line]], bool]) -> Sequence[Line]:
+        """Return the first lines, up to where they are `enough`, without taking them from `lines()`."""
+        while not (self._ahead and enough(self._ahead)) and (line := next(self._rest, None)) is not None:
+            self._ahead.append(line)
+        return self._ahead
+
+    def lines(self) -> Iterator[Line]:
+        """Return an iterator over every line; a line that cannot be decoded has an error and its bytes as surrogates.
+
+        Raises DataError where the input itself is damaged (a torn gzip file) or a line is over 64 MiB.
+        """
+        return itertools.chain(self._ahead, self._rest)
+
+    def _read(self) -> Iterator[Line]:
+        number = 0
+        try:
+            if self.encoding.startswith("utf-16"):
+                text = io.TextIOWrapper(self._stream, self.encoding, errors="strict", newline="\n")
+                for number, line in enumerate(text, 1):
+                    yield Line(number, line)
+                return
+            while raw := self._stream.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(raw) > MAX_LINE_BYTES:
+                    raise DataError("the line is longer than 64 MiB", place=Place(self.path, number))
+                try:
+                    yield Line(number, raw.decode(self.encoding))
+                except UnicodeDecodeError as error:
+                    yield Line(number, raw.decode(self.encoding, "surrogateescape"), self._undecodable(number, error))
+        except UnicodeDecodeError as error:
+            raise self._undecodable(number + 1, error) from None
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise DataError(f"the compressed file is damaged: {error}", place=Place(self.path, number + 1)) from None
+        except OSError as error:
+            raise DataError(f"cannot read on: {error.strerror or error}", place=Place(self.path, number + 1)) from None
+
+    def _undecodable(self, number: int, error: UnicodeDecodeError) -> DataError:
+        byte = error.object[error.start]
+        return DataError(
+            f"byte 0x{byte:02x} at position {error.start + 1} of the line is not valid {self.encoding.upper()}",
+            place=Place(self.path, number),
+            help="name the file's encoding, for example `--encoding latin-1` or `--encoding cp1252`",
+        )
+
+
+def open_source(path: str, encoding: str | None = None) -> Source:
+    """Open `path` (`-` is stdin); the encoding is the byte order mark's, else the one given, else UTF-8.
+
+    Raises DataError for a file that is missing, a directory, unreadable or binary; UsageError for an unknown encoding.
+    """
+    given = _codec(encoding)
+    if path == "-":
+        stream: BinaryIO = sys.stdin.buffer
+        mode = os.fstat(stream.fileno()).st_mode if _has_descriptor(stream) else stat.S_IFREG
+    else:
+        try:
+            stream = open(path, "rb")  # noqa: SIM115  (the caller reads it to its end; the process is short)
+        except FileNotFoundError:
+            raise DataError(f"there is no file {path!r}", place=path, help=_neighbours(path)) from None
+        except IsADirectoryError:
+            raise DataError("this is a directory, not a file", place=path, help="name one file in it") from None
+        except OSError as error:
+            raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
+        mode = os.fstat(stream.fileno()).st_mode
+        if _peek(stream)[:2] == b"\x1f\x8b":
+            # GzipFile offers what BinaryIO needs here: readline and peek
+            stream = cast(BinaryIO, gzip.open(stream, "rb"))
+    try:
+        head = _peek(stream)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"the compressed file is damaged: {error}", place=Place(path, 1)) from None
+    for bom, name in _BOMS:
+        if head.startswith(bom):
+            return Source(path, stream, name, live=not stat.S_ISREG(mode))
+    if not (given or "").startswith("utf-16") and (
+        b"\0" in head[:4096] or head.startswith(tuple(magic for magic in _MAGIC if len(magic) > 2))
+    ):
+        kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+        raise DataError(
+            f"this is a {kind} file, not text" if kind else "this is a binary file, not text",
+            place=Place(path, 1),
+            help="text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`",
+        )
+    return Source(path, stream, given or "utf-8", live=not stat.S_ISREG(mode))
+
+
+def _codec(encoding: str | None) -> str | None:
+    if encoding is None:
+        return None
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        close = did_you_mean(encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "iso-8859-15"), "try latin-1 or cp1252")
+        raise UsageError(f"unknown encoding {encoding!r}", help=close) from None
+    return {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name)
+
+
+def _has_descriptor(stream: BinaryIO) -> bool:
+    try:
+        stream.fileno()
+    except (OSError, AttributeError):  # an in-memory stdin, as test runners set it
+        return False
+    return True
+
+
+def _peek(stream: BinaryIO) -> bytes:
+    peek = getattr(stream, "peek", None)
+    return bytes(peek(4096)) if peek else b""
+
+
+def _neighbours(path: str) -> str | None:
+    folder = Path(path).parent
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    return did_you_mean(Path(path).name, names)

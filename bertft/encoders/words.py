@@ -1,0 +1,142 @@
+"""Words in, sub-tokens out: a `tokenizers.Tokenizer` made safe for pre-split text, in training, eval and predict alike.
+
+Nothing is truncated or padded here, and nothing is assumed from a model's name: what a tokenizer does is probed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertft.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+_PROBE = ("Paris", "is", "nice", "today")
+_ALPHABET = "the cat sat on a mat"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """The sub-token ids of one pre-split text, no specials, and where each word begins in them."""
+
+    ids: list[int]
+    first: list[int]
+    vanished: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class WordTokenizer:
+    """A tokenizer for pre-split text.
+
+    `prefix` and `suffix` are the special tokens around a single text; `unk` stands for a word that the normaliser
+    removes, so that every word has a first sub-token.
+    """
+
+    backend: Tokenizer
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
+    unk: int
+    pad: int
+
+    @classmethod
+    def of(cls, backend: Tokenizer, *, unk_token: str | None, pad_token: str | None) -> WordTokenizer:
+        """Make a tokenizer of `backend`, whose truncation and padding are switched off.
+
+        Raises ModelError where pre-split words come out glued together, or where there is no token for unknown words.
+        """
+        backend.no_truncation()
+        backend.no_padding()
+        if not splits_words(backend):
+            raise ModelError("the tokenizer glues words together that were given apart")
+        with_specials = backend.encode(_ALPHABET)
+        mask = with_specials.special_tokens_mask
+        begin = mask.index(0)
+        end = len(mask) - mask[::-1].index(0)
+        unk = _token_id(backend, unk_token, "[UNK]", "<unk>", "[MASK]", "<mask>")
+        pad = _token_id(backend, pad_token, "[PAD]", "<pad>")
+        if unk is None:
+            raise ModelError("the tokenizer has no token for unknown words")
+        ids = with_specials.ids
+        return cls(backend, tuple(ids[:begin]), tuple(ids[end:]), unk, pad if pad is not None else 0)
+
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedText]:
+        """Encode a batch of pre-split texts; the words of text `i` have `len(first) == len(texts[i])`."""
+        batch = self.backend.encode_batch(list(texts), is_pretokenized=True, add_special_tokens=False)
+        return [self._by_word(len(words), encoding) for words, encoding in zip(texts, batch, strict=True)]
+
+    def _by_word(self, words: int, encoding: Encoding) -> EncodedText:
+        raw, word_ids = encoding.ids, encoding.word_ids
+        starts: dict[int, int] = {}
+        for position, word_id in enumerate(word_ids):
+            if word_id is not None and word_id not in starts:
+                starts[word_id] = position
+        if len(starts) == words:
+            first = [starts[word] for word in range(words)]
+            return EncodedText(raw, first, 0, raw.count(self.unk))
+        ids: list[int] = []
+        first = []
+        ends = sorted(starts.values())[1:] + [len(raw)]
+        pieces = {word: raw[start:end] for (word, start), end in zip(sorted(starts.items()), ends, strict=True)}
+        for word in range(words):
+            first.append(len(ids))
+            ids += pieces.get(word, [self.unk])
+        return EncodedText(ids, first, words - len(starts), ids.count(self.unk))
+
+    def check(self, texts: Sequence[Sequence[str]]) -> None:
+        """Encode `texts` and raise ModelError unless each word comes out once, in order and in its own tokens.
+
+        This is the loud end of a class of bugs that would otherwise shift every label after the faulty word.
+        """
+        batch = self.backend.encode_batch(list(texts), is_pretokenized=True, add_special_tokens=False)
+        for words, encoding, text in zip(texts, batch, self.encode_words(texts), strict=True):
+            seen = [word_id for word_id in encoding.word_ids if word_id is not None]
+            ordered = seen == sorted(seen) and all(0 <= word_id < len(words) for word_id in seen)
+            ascending = all(a < b for a, b in zip(text.first, text.first[1:], strict=False))
+            complete = len(text.first) == len(words) == len(set(seen)) + text.vanished
+            alone = self.encode_words([[word] for word in words[:20]])
+            bounds = [*text.first, len(text.ids)]
+            same = all(text.ids[bounds[i] : bounds[i + 1]] == one.ids for i, one in enumerate(alone))
+            if not (ordered and ascending and complete and same):
+                raise ModelError(
+                    f"the tokenizer does not keep words apart: {len(words)} went in, {len(set(seen))} came out "
+                    f"({text.vanished} vanished), or a word's tokens depend on its neighbours: {' '.join(words)[:80]!r}",
+                    help="this tokenizer cannot be used for tagging; choose another encoder with `--model`",
+                )
+
+
+def splits_words(backend: Tokenizer) -> bool:
+    """Say whether words given apart get the tokens that they have in running text."""
+    apart = backend.encode(list(_PROBE), is_pretokenized=True, add_special_tokens=False).ids
+    return bool(apart == backend.encode(" ".join(_PROBE), add_special_tokens=False).ids)
+
+
+def with_prefix_space(backend: Tokenizer) -> Tokenizer:
+    """Return a copy of `backend` that puts a space before every word: byte-level BPE and SentencePiece need it."""
+    from tokenizers import Tokenizer
+
+    def walk(node: Any) -> None:
+        if isinstance(node, dict):
+            if node.get("type") == "ByteLevel" and "add_prefix_space" in node:
+                node["add_prefix_space"] = True
+            if node.get("type") == "Metaspace":
+                node["prepend_scheme"] = "always"
+            for value in node.values():
+                walk(value)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value)
+
+    state = json.loads(backend.to_str())
+    walk(state["pre_tokenizer"])
+    copy: Tokenizer = Tokenizer.from_str(json.dumps(state))
+    return copy
+
+
+def _token_id(backend: Tokenizer, *names: str | None) -> int | None:
+    ids = (backend.token_to_id(name) for name in names if name)
+    return next((i for i in ids if i is not None), None)

@@ -1,0 +1,65 @@
+"""What can go wrong, how it is said, and the exit code it ends with.
+
+Exception
+└── BertftError       70  a bug, unless a subclass says otherwise
+    ├── GateError      1  a check or a gate said no
+    ├── UsageError     2  the command line or the recipe is wrong
+    ├── DataError      3  a file, or a record in it, cannot be used
+    └── ModelError     4  a model cannot be found, loaded or used
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+from typing_extensions import override
+
+
+class BertftError(Exception):
+    """An error for the user: the fact, the place (`path:line`) and the way out."""
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, fact: str, *, place: object = None, help: str | None = None) -> None:
+        super().__init__(fact)
+        self.fact = fact
+        self.place = place
+        self.help = help
+
+    @override
+    def __str__(self) -> str:
+        lines = [self.fact]
+        if self.place is not None:
+            lines.append(f"  --> {self.place}")
+        if self.help is not None:
+            lines.append(f"   help: {self.help}")
+        return printable("\n".join(lines))
+
+
+class GateError(BertftError):
+    exit_code = 1
+
+
+class UsageError(BertftError):
+    exit_code = 2
+
+
+class DataError(BertftError):
+    exit_code = 3
+
+
+class ModelError(BertftError):
+    exit_code = 4
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped, so that a label or a path cannot drive the terminal."""
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def did_you_mean(word: str, choices: Iterable[str], otherwise: str | None = None) -> str | None:
+    """Return a sentence that names the choice nearest to `word`, or `otherwise` where none is near."""
+    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else otherwise

@@ -1,0 +1,1 @@
+"""The one inference path: training-time evaluation, `eval` and `predict` all go through `engine.Engine`."""

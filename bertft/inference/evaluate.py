@@ -1,0 +1,151 @@
+"""`eval`: a model and a labelled file in, metrics out. Also reads labelled files for `train`, which scores the same way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from bertft.bundle.store import open_bundle
+from bertft.console import detail, say, warn
+from bertft.data import formats
+from bertft.data.formats import Format
+from bertft.errors import DataError, UsageError
+from bertft.inference.engine import Engine
+from bertft.tasks.base import Counts, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A labelled file as examples, with its path, hash and number of rows."""
+
+    examples: list[Any]
+    info: dict[str, Any]
+
+
+def read_labelled(
+    task: Task[Any, Any, Any],
+    path: str,
+    *,
+    format: Format | None = None,
+    encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> Labelled:
+    """Read a labelled file and say what it was taken for; raises DataError for the first row that is wrong."""
+    unit = getattr(task.options, "unit", "sentence")
+    opened = formats.read(path, format=format, encoding=encoding, columns=columns, unit=unit, labelled=True)
+    say(opened.describe())
+    parsed = [task.parse(row, labelled=True) for row in islice(opened.rows, limit)]
+    try:
+        examples, notes = task.convert(parsed)
+    except DataError as error:
+        raise error if error.place else DataError(error.fact, place=path, help=error.help) from None
+    for note in notes:
+        say(f"{path}: {note}")
+    return Labelled(examples, {"path": path, "sha256": _hash(path), "rows": len(examples)})
+
+
+def evaluate(
+    model: str,
+    data: str,
+    *,
+    format: str = "auto",
+    encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    device: str = "auto",
+    batch_tokens: int | None = None,
+    metrics: Sequence[str] = (),
+    trust_remote_code: bool = False,
+) -> dict[str, Any]:
+    """Return the metrics of a saved model on a labelled file, fractions of 1.
+
+    Raises ModelError, DataError or UsageError for a model, a file or an argument that cannot be used.
+    """
+    extra = ExtraMetrics(metrics, trust_remote_code)
+    kind = formats.parse_format(format)
+    bundle = open_bundle(model)
+    if bundle.assumed:
+        say(bundle.assumed)
+    labelled = read_labelled(
+        bundle.task,
+        data,
+        format=kind,
+        encoding=encoding or bundle.manifest.get("encoding"),
+        columns=columns or bundle.manifest.get("columns"),
+        limit=limit,
+    )
+    from bertft.inference.load import engine
+
+    pairs, counts = engine(bundle, device=device, batch_tokens=batch_tokens).evaluate(labelled.examples)
+    report_counts(counts)
+    return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}
+
+
+def score(engine: Engine, labelled: Labelled, extra: ExtraMetrics) -> dict[str, Any]:
+    """Return the metrics of a model in memory on labelled examples."""
+    pairs, _ = engine.evaluate(labelled.examples)
+    return {**engine.task.score(pairs), **extra.score(engine.task, pairs)}
+
+
+def report_counts(counts: Counts) -> None:
+    """Say what tokenization met: what was windowed, what vanished, and that no word was lost."""
+    say(
+        f"{counts.words:,} words in {counts.examples:,} examples, {counts.tokens:,} sub-tokens; "
+        f"{counts.windowed:,} examples longer than a window; {counts.words - counts.owned:,} of {counts.words:,} words lost"
+    )
+    if counts.vanished:
+        say(f"{counts.vanished:,} words vanish in the tokenizer's normaliser; each is read as one unknown token")
+    detail(f"{counts.unknown:,} unknown sub-tokens, {counts.windows:,} windows")
+    if counts.unknown > 0.2 * counts.tokens:
+        warn(f"{counts.unknown / counts.tokens:.0%} of the sub-tokens are unknown: is the encoder for this language?")
+
+
+class ExtraMetrics:
+    """Metrics beyond the task's own, by name or path, through `evaluate.load`."""
+
+    def __init__(self, names: Sequence[str], trust_remote_code: bool) -> None:
+        for name in names:
+            if Path(name).exists() and not trust_remote_code:
+                raise UsageError(
+                    f"the metric {name!r} is a file, and loading it runs its code",
+                    help="`--trust-remote-code` allows that, once you have read it",
+                )
+        self.names = tuple(names)
+
+    def score(self, task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+        """Return `{"extra": {name: results}}`, or nothing where no metric was asked for."""
+        if not self.names:
+            return {}
+        import evaluate
+
+        references, predictions = task.references(pairs)
+        results = {}
+        for name in self.names:
+            try:
+                metric = evaluate.load(name)
+                results[name] = metric.compute(references=references, predictions=predictions)
+            except Exception as error:  # a metric is foreign code, and evaluate's own errors have no common base
+                first = str(error).splitlines()[0] if str(error) else type(error).__name__
+                help = "a metric's name is looked up on the Hub; offline, give the path of its script"
+                raise UsageError(f"the metric {name!r} failed: {first[:200]}", help=help) from error
+        return {"extra": {name: _jsonable(result) for name, result in results.items()}}
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _jsonable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(inner) for inner in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _hash(path: str) -> str:
+    if path == "-":
+        return ""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,229 @@
+"""`predict`: the Unix filter. One answer per input record, in order, the input's own fields kept, memory bounded.
+
+A file is cut into chunks by record number alone, so the same file gives the same bytes. An input that may pause (a
+pipe) also ends a chunk when nothing came for 50 ms, so that `tail -f log | bertft predict MODEL` answers.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+from bertft.bundle.store import open_bundle
+from bertft.console import say, warn
+from bertft.data import conll, formats, jsonl
+from bertft.data.formats import Format, Input
+from bertft.data.row import Row
+from bertft.errors import DataError, UsageError
+from bertft.inference.engine import LOOK_AHEAD, Engine
+from bertft.tasks.base import Task
+
+OnError = Literal["fail", "skip", "null"]
+
+PAUSE_SECONDS = 0.05
+_FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first answers of a long file come soon
+_TOLD = 5  # failures that are printed one by one; the rest is counted
+
+
+@dataclass(slots=True)
+class Filter:
+    """An engine that answers rows, and what it met."""
+
+    engine: Engine
+    to: Format | None
+    into: str = "prediction"
+    on_error: OnError = "fail"
+    scores: bool = False
+    answered: int = 0
+    failures: list[DataError] = field(default_factory=list)
+
+    def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
+        """Yield the output of one input, chunk by chunk.
+
+        Raises DataError for the first bad record where `on_error` is `fail`, after the answers to those before it.
+        """
+        to = self.to or ("conll" if opened.format == "conll" else "jsonl")
+        encoding = opened.source.encoding if to == "conll" == opened.format else "utf-8"
+        for rows in chunks(opened.rows, live=opened.source.live, unbuffered=unbuffered):
+            parsed = [self._parse(row) for row in rows]
+            failed = next((p for p in parsed if isinstance(p, DataError)), None)
+            if failed is not None and self.on_error == "fail":
+                parsed = parsed[: parsed.index(failed)]
+            good = [example for example in parsed if not isinstance(example, DataError)]
+            predictions = iter(self.engine.predict(good)[0] if good else [])
+            out = []
+            for row, example in zip(rows, parsed, strict=False):
+                if isinstance(example, DataError):
+                    self._tell(example)
+                    out.append("" if self.on_error == "skip" else self._null(row, opened, to))
+                else:
+                    out.append(self._write(row, example, next(predictions), opened, to))
+                    self.answered += 1
+            yield "".join(out).encode(
+                encoding, "surrogateescape" if encoding != "utf-8" or to == "conll" else "replace"
+            )
+            if failed is not None and self.on_error == "fail":
+                raise failed
+
+    def _parse(self, row: Row) -> Any:
+        if not row.lines or (row.error is None and not row.values):
+            return DataError("the record is empty", place=row.place)
+        if self.into in row.values:
+            help = "`--field NAME` writes the answer to another field"
+            return DataError(f"the record has a field {self.into!r} already", place=row.place, help=help)
+        try:
+            return self.engine.task.parse(row, labelled=False)
+        except DataError as error:
+            return error
+
+    def _tell(self, error: DataError) -> None:
+        self.failures.append(error)
+        if len(self.failures) <= _TOLD:
+            warn(str(error))
+
+    def _write(self, row: Row, example: Any, prediction: Any, opened: Input, to: Format) -> str:
+        task: Task[Any, Any, Any] = self.engine.task
+        if to == "conll":
+            words, values = task.columns(example, prediction)
+            return conll.write(row, opened.layout, values) if opened.layout else conll.write_words(words, values)
+        fields = {self.into: task.render(example, prediction, scores=self.scores)}
+        return (jsonl.amend if opened.format == "jsonl" else jsonl.write)(row, fields)
+
+    def _null(self, row: Row, opened: Input, to: Format) -> str:
+        if to == "conll":
+            return conll.write(row, opened.layout, None) if opened.layout else "\n"
+        fields = {self.into: None}
+        if opened.format == "jsonl":
+            return (
+                jsonl.amend(row, fields) if row.values and self.into not in row.values else jsonl.encode(fields) + "\n"
+            )
+        return jsonl.write(row, fields)
+
+
+def predict(
+    model: str,
+    inputs: Sequence[str] = ("-",),
+    *,
+    out: BinaryIO,
+    format: str = "auto",
+    to: str = "auto",
+    encoding: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    field: str = "prediction",
+    on_error: OnError = "fail",
+    scores: bool = False,
+    device: str = "auto",
+    batch_tokens: int | None = None,
+    unbuffered: bool = False,
+) -> None:
+    """Answer every record of the inputs (`-` is stdin), writing to `out` as chunks are done.
+
+    Raises DataError for an input that cannot be read or, under `on_error="fail"`, a bad record.
+    """
+    kind, target = formats.parse_format(format), formats.parse_format(to)
+    if target == "text":
+        raise UsageError("--to text: predictions are written as jsonl or conll")
+    bundle = open_bundle(model)
+    if bundle.assumed:
+        say(bundle.assumed)
+    unit = getattr(bundle.task.options, "unit", "sentence")
+
+    def open_input(path: str) -> Input:
+        return formats.read(path, format=kind, encoding=encoding, columns=columns, unit=unit)
+
+    opened = open_input(inputs[0])  # a wrong path is said before seconds go into loading weights
+    from bertft.inference.load import engine
+
+    answers = Filter(engine(bundle, device=device, batch_tokens=batch_tokens), target, field, on_error, scores)
+    for i, path in enumerate(inputs):
+        current = opened if i == 0 else open_input(path)
+        say(current.describe())
+        for block in answers.answer(current, unbuffered=unbuffered):
+            out.write(block)
+            out.flush()
+    if answers.failures:
+        fate = "left out" if on_error == "skip" else "answered with null"
+        warn(f"{len(answers.failures):,} of {answers.answered + len(answers.failures):,} records were bad and {fate}")
+
+
+def chunks(rows: Iterator[Row], *, live: bool, unbuffered: bool = False) -> Iterator[list[Row]]:
+    """Yield the rows in chunks of 32, 64, … 1024; of a live input also what is there when it pauses for 50 ms.
+
+    `unbuffered` yields each row by itself.
+    """
+    if unbuffered:
+        yield from ([row] for row in rows)
+        return
+    size = _FIRST_CHUNK
+    feed = _Feed(rows) if live else None
+    while chunk := feed.take(size) if feed else list(islice(rows, size)):
+        yield chunk
+        size = min(2 * size, LOOK_AHEAD)
+
+
+class _Feed:
+    """Rows read ahead by a thread of their own, at most LOOK_AHEAD of them."""
+
+    def __init__(self, rows: Iterator[Row]) -> None:
+        self._queue: queue.Queue[Row | BaseException | None] = queue.Queue(LOOK_AHEAD)
+        self._failure: BaseException | None = None
+        self._ended = False
+        threading.Thread(target=self._read, args=(rows,), daemon=True).start()
+
+    def _read(self, rows: Iterator[Row]) -> None:
+        try:
+            for row in rows:
+                self._queue.put(row)
+        except BaseException as error:  # handed to the thread that takes the rows
+            self._queue.put(error)
+        else:
+            self._queue.put(None)
+
+    def take(self, size: int) -> list[Row]:
+        """Return up to `size` rows, fewer after a pause; nothing at the end. Raises what the reading raised."""
+        taken: list[Row] = []
+        while len(taken) < size and not self._ended:
+            try:
+                item = self._queue.get(timeout=PAUSE_SECONDS if taken else None)
+            except queue.Empty:
+                break
+            if isinstance(item, Row):
+                taken.append(item)
+            else:
+                self._ended, self._failure = True, item
+        if not taken and self._failure is not None:
+            raise self._failure
+        return taken
+
+
+@contextmanager
+def open_out(path: str | None) -> Iterator[BinaryIO]:
+    """Open stdout, or the file that `--out` names: it is written as `FILE.partial` and renamed when all is done.
+
+    Raises UsageError for a place that cannot be written. What was answered before a failure stays in the partial file.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    partial = Path(f"{path}.partial")
+    try:
+        stream = partial.open("wb")
+    except OSError as error:
+        raise UsageError(f"cannot write: {error.strerror}", place=path) from None
+    try:
+        with stream:
+            yield stream
+        partial.replace(path)
+    except BaseException:
+        if partial.exists() and partial.stat().st_size:
+            warn(f"the answers so far are in {str(partial)!r}")
+        else:
+            partial.unlink(missing_ok=True)
+        raise

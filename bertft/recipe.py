@@ -1,0 +1,353 @@
+"""Recipes: YAML and `--set` in, a checked `Recipe` out, and back to YAML. Imports neither torch nor transformers.
+
+A recipe holds what a run is, not where its data lies:
+
+    task: ner                 # which task (required)
+    model: embedded           # an encoder: embedded, a directory, a Hub id
+    seed: 13
+    holdout: 0.1              # share of the training rows for dev, when no --dev is given
+    early_stopping: 3         # evaluations without a better score before training stops; null: never
+    metrics: []               # more metrics, by name or path, for `evaluate.load`
+    options: {}               # the task's own
+    trainer: {}               # transformers.TrainingArguments, verbatim
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import types
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import yaml
+
+from bertft.errors import UsageError, did_you_mean
+
+RESERVED = {
+    "output_dir": "`--out` names the directory",
+    "remove_unused_columns": "bertft builds the model's inputs itself",
+    "label_names": "bertft builds the model's inputs itself",
+    "do_train": "the command says what to do",
+    "do_eval": "the command says what to do",
+    "do_predict": "the command says what to do",
+    "resume_from_checkpoint": "`--resume` finds the checkpoint",
+    "seed": "the recipe's own `seed` (or `--seed`) sets it",
+}
+_RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a training run is; see the module for the keys."""
+
+    task: str
+    model: str = "embedded"
+    seed: int = 13
+    holdout: float = 0.1
+    early_stopping: int | None = 3
+    metrics: tuple[str, ...] = ()
+    columns: dict[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def to_yaml(self) -> str:
+        """Return YAML that `load` reads back to an equal recipe."""
+        values = dataclasses.asdict(self)
+        values["metrics"] = list(self.metrics)
+        text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return text
+
+
+def shipped() -> dict[str, str]:
+    """Return the recipes that come with bertft: name → YAML text."""
+    folder = files("bertft") / "recipes"
+    if not folder.is_dir():  # an editable install: the folder stands beside the package
+        folder = Path(__file__).parent.parent / "recipes"
+    return {
+        entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
+        if entry.name.endswith(".yaml")
+    }
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Return the recipe of a YAML path, or the shipped one called `name`, with `KEY=VALUE` overrides put in.
+
+    All that is wrong is collected and raised as one UsageError.
+    """
+    path = Path(name)
+    is_path = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
+    if is_path:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot read the recipe: {error.strerror}", place=name) from None
+        except UnicodeDecodeError:
+            raise UsageError("the recipe is not UTF-8 text", place=name) from None
+    else:
+        known = shipped()
+        if name not in known:
+            help = did_you_mean(name, known, f"recipes are {', '.join(known)}; a file needs the ending .yaml")
+            raise UsageError(f"unknown recipe {name!r}", help=help)
+        text = known[name]
+    values, lines = _parse(text, name)
+    for override in overrides:
+        lines.pop(_override(values, override), None)
+    return _build(values, lines, name)
+
+
+def check_options(recipe: Recipe, options_class: type) -> Recipe:
+    """Return the recipe with its `options` checked against the fields of the task's options class, defaults put in.
+
+    Raises UsageError for a key or value that the class has not.
+    """
+    hints = typing.get_type_hints(options_class)
+    problems = []
+    checked = {f.name: f.default for f in dataclasses.fields(options_class)}
+    for key, value in recipe.options.items():
+        if key not in hints:
+            problems.append(_unknown(f"options.{key}", key, hints))
+            continue
+        try:
+            checked[key] = coerce(value, hints[key])
+        except ValueError as error:
+            problems.append(f"options.{key}: {error}")
+    if problems:
+        raise UsageError("; ".join(problems))
+    return dataclasses.replace(recipe, options=checked)
+
+
+def coerce(value: object, hint: Any) -> Any:
+    """Return `value` as the type `hint` says (a class, a union, a Literal); text is read as that type.
+
+    Raises ValueError for a value that cannot be of that type.
+    """
+    arms = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    if type(None) in arms and value in (None, "null", "~"):
+        return None
+    for arm in arms:
+        done, result = _as(value, arm)
+        if done:
+            return result
+    names = [
+        " | ".join(map(str, typing.get_args(arm)))
+        if typing.get_origin(arm) is Literal
+        else getattr(arm, "__name__", "")
+        for arm in arms
+    ]
+    raise ValueError(f"{value!r} is not {' or '.join('null' if n == 'NoneType' else n for n in names)}")
+
+
+def _as(value: object, arm: Any) -> tuple[bool, Any]:
+    origin = typing.get_origin(arm)
+    if typing.get_origin(arm) in (typing.Union, types.UnionType):
+        return any(_as(value, a)[0] for a in typing.get_args(arm)), value
+    if origin is Literal:
+        return value in typing.get_args(arm), value
+    if arm is Any:
+        return True, value
+    if arm is bool:
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return True, value.lower() == "true"
+        return isinstance(value, bool), value
+    if isinstance(value, bool):
+        return False, None
+    if arm is int or arm is float:
+        try:
+            number = float(value)  # type: ignore[arg-type]  # a TypeError is the answer
+        except (TypeError, ValueError):
+            return False, None
+        if arm is float:
+            return number == number, number
+        return number.is_integer(), int(number)
+    if arm is str:
+        return isinstance(value, str), value
+    base = origin or arm
+    if base in (dict, list, tuple):
+        if isinstance(value, str):
+            value = _scalar(value)
+        return isinstance(value, dict if base is dict else list), value
+    return False, None
+
+
+# -- trainer keys ------------------------------------------------------------------------------------------------------
+
+
+@cache
+def trainer_fields() -> dict[str, str]:
+    """Return the fields of the installed `transformers.TrainingArguments`, name → annotation, without importing it.
+
+    Reading the source takes milliseconds, the import seconds.
+    """
+    spec = find_spec("transformers")
+    if spec is None or spec.origin is None:
+        raise UsageError("transformers is not installed", help="`pip install bertft` brings it")
+    source = (Path(spec.origin).parent / "training_args.py").read_text(encoding="utf-8")
+    return dict(_fields(ast.parse(source)))
+
+
+def _fields(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
+            for item in node.body:
+                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+                    yield item.target.id, ast.unparse(item.annotation)
+
+
+def _trainer_value(key: str, value: object) -> Any:
+    annotation = trainer_fields()[key]
+    names = {"bool": bool, "int": int, "float": float, "None": type(None), "str": str}
+    arms = []
+    for part in annotation.split("|"):
+        base = part.strip().partition("[")[0]
+        # enumerations of transformers (IntervalStrategy, …) are written as their string
+        arms.append(names.get(base) or {"dict": dict, "list": list, "Literal": bool}.get(base, str))
+    return coerce(value, typing.Union[tuple(dict.fromkeys(arms))])  # noqa: UP007  (built at run time)
+
+
+# -- parsing -----------------------------------------------------------------------------------------------------------
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the scalars of the 1.2 core schema, without aliases, and with duplicate keys as an error."""
+
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed in a recipe", problem_mark=mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key_node.value!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+
+
+def _resolvers() -> None:
+    # YAML 1.2 core schema, section 10.3.2
+    import re
+
+    table = (
+        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+        ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
+        ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
+        (
+            "float",
+            r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+            "-+.0123456789",
+        ),
+    )
+    for kind, pattern, first in table:
+        for cls in (_Loader, _Dumper):
+            cls.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"^(?:{pattern})$"), list(first))
+
+
+_resolvers()
+
+
+def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the recipe's values and the line of each top-level and second-level key (`trainer.optim`)."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node is not None else {}
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UsageError(f"the recipe is not valid YAML: {error.problem}", place=f"{name}:{line}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise UsageError(f"the recipe is not valid YAML: {error}", place=name) from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UsageError("a recipe is a mapping of keys to values", place=name)
+    lines = {}
+    for key, child in node.value if node is not None else ():
+        lines[key.value] = key.start_mark.line + 1
+        if isinstance(child, yaml.MappingNode):
+            lines |= {f"{key.value}.{inner.value}": inner.start_mark.line + 1 for inner, _ in child.value}
+    return values, lines
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def _override(values: dict[str, Any], override: str) -> str:
+    """Put KEY=VALUE into the recipe's values and return KEY."""
+    key, found, value = override.partition("=")
+    if not found or not key:
+        raise UsageError(f"--set {override!r} is not KEY=VALUE", help="for example `--set trainer.num_train_epochs=5`")
+    section, _, rest = key.partition(".")
+    if rest:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"--set {key}: {section} is no section")
+        inner[rest] = value
+    else:
+        values[section] = value
+    return key
+
+
+def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recipe:
+    hints = typing.get_type_hints(Recipe)
+    problems: list[tuple[str, str]] = []
+    known: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in hints:
+            problems.append((key, _unknown(key, key, hints)))
+            continue
+        try:
+            known[key] = tuple(coerce(value, list)) if key == "metrics" else coerce(value, hints[key])
+        except ValueError as error:
+            problems.append((key, f"{key}: {error}"))
+    for key, value in list((known.get("trainer") or {}).items()):
+        reason = RESERVED.get(key) or next((why for p, why in _RESERVED_PREFIXES.items() if key.startswith(p)), None)
+        if reason is not None:
+            problems.append((f"trainer.{key}", f"trainer.{key} is reserved: {reason}"))
+        elif key not in trainer_fields():
+            problems.append((f"trainer.{key}", _unknown(f"trainer.{key}", key, trainer_fields())))
+        else:
+            try:
+                known["trainer"][key] = _trainer_value(key, value)
+            except ValueError as error:
+                problems.append((f"trainer.{key}", f"trainer.{key}: {error}"))
+    if "task" not in known and "task" not in values:
+        problems.append(("task", "the recipe names no `task`"))
+    if problems:
+        _fail(problems, lines, name)
+    recipe = Recipe(**known)
+    if not 0 < recipe.holdout < 1:
+        raise UsageError(f"holdout: {recipe.holdout} is not between 0 and 1", place=name)
+    return recipe
+
+
+def _fail(problems: Sequence[tuple[str, str]], lines: Mapping[str, int], name: str) -> NoReturn:
+    key, fact = problems[0]
+    fact, _, help = fact.partition("; ")
+    place = f"{name}:{lines[key]}" if key in lines else None
+    more = "".join(f"\n{text}" for _, text in problems[1:])
+    raise UsageError(fact + more, place=place, help=help or None)
+
+
+def _unknown(shown: str, key: str, known: Mapping[str, Any]) -> str:
+    return f"unknown key {shown!r}; {did_you_mean(key, known, 'keys are ' + ', '.join(list(known)[:12]))}"

@@ -1,0 +1,494 @@
+"""Tagging: named entities in any scheme, or one plain tag a word. Rows with `tokens` + `tags`, or `text` + `entities`.
+
+The first sub-token of a word carries its label, all others -100. Long texts are windowed, and each word is labelled in
+the one window that owns it (`text/windows.py`). What leaves the model is BIO (or plain tags), decoded under the
+constraint that I-X follows only B-X or I-X.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import accumulate, pairwise
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bertft.data.row import Place, Row
+from bertft.errors import DataError
+from bertft.scoring import tagging
+from bertft.tasks.base import IGNORED, Counts, Head, Logits, Window, WindowSize, WordEncoder
+from bertft.text.schemes import (
+    EntitySpan,
+    Scheme,
+    TagStyle,
+    detect,
+    invalid_positions,
+    read_spans,
+    style_of_labels,
+    write_bio,
+)
+from bertft.text.windows import cut, owners
+from bertft.text.words import Span, split_words
+
+LogProbabilities = npt.NDArray[np.float32]
+
+_FORBIDDEN = np.float32(-1e4)  # lower than any log-probability, yet far from overflow when a sentence adds them up
+
+
+@dataclass(frozen=True, slots=True)
+class NerOptions:
+    """The keys of `options:` in a recipe for this task."""
+
+    scheme: Literal["auto"] | Scheme = "auto"
+    """How the data's tags are to be read; `auto` detects it, per file."""
+    on_bad_tags: Literal["repair", "fail"] = "repair"
+    """`repair` reads a tag sequence that its scheme does not allow as conlleval does; `fail` refuses it."""
+    decode: Literal["viterbi", "argmax"] = "viterbi"
+    unit: Literal["sentence", "document"] = "sentence"
+    """What the model sees at once, in column files that mark documents."""
+    window: int | None = None
+    """Tokens per window, specials included; null is the model's length, at most 512."""
+    stride: int | None = None
+    """Tokens that neighbouring windows share; null is a quarter of the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A sentence (or a document of several): its words and, where known, their tags.
+
+    `tags` are BIO or plain, None without gold; `written` are the file's own, in `style`. `lengths` are the words of
+    each sentence. `spans` are the words' offsets in `text`.
+    """
+
+    place: Place
+    words: tuple[str, ...]
+    text: str
+    spans: tuple[Span, ...]
+    lengths: tuple[int, ...]
+    tokenized: bool
+    tags: tuple[str, ...] | None = None
+    written: tuple[str, ...] | None = None
+    style: TagStyle | None = None
+    document: int = 0
+    """The document in its file, from 1; 0 where the file marks none."""
+    adjusted: tuple[str, ...] = ()
+    """What had to be changed about the row's character spans."""
+
+    def sentences(self, tags: Sequence[str]) -> Iterator[list[str]]:
+        """Yield the part of `tags` that belongs to each sentence."""
+        for start, end in pairwise(accumulate(self.lengths, initial=0)):
+            yield list(tags[start:end])
+
+
+class Entity(NamedTuple):
+    """An entity over words `start` to `end` (half-open); `score` is the mean probability of its words' tags."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """A prediction: one tag a word, decoded; the arg max of each word; and the entities of the decoded tags."""
+
+    tags: list[str]
+    argmax: list[str]
+    entities: list[Entity]
+    scores: LogProbabilities
+    """(words,): the log-probability of each decoded tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ner:
+    """The task. `labels` are in the order of the model's head; `style` says how they are to be read."""
+
+    name: ClassVar[str] = "ner"
+    architecture: ClassVar[str] = "AutoModelForTokenClassification"
+    options_class: ClassVar[type] = NerOptions
+
+    options: NerOptions = field(default_factory=NerOptions)
+    labels: tuple[str, ...] = ()
+    style: TagStyle = TagStyle("BIO")  # noqa: RUF009  (frozen)
+
+    @property
+    def best_metric(self) -> str:
+        return "accuracy" if self.style.scheme == "plain" else "f1"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        return ("accuracy", "macro_f1") if self.style.scheme == "plain" else ("f1", "precision", "recall", "accuracy")
+
+    # -- rows to examples ----------------------------------------------------------------------------------------------
+
+    def parse(self, row: Row, *, labelled: bool) -> Example:
+        if row.error is not None:
+            raise row.error
+        tokens = _first(row.values, "tokens", "words")
+        if tokens is not None:
+            return _from_tokens(row, tokens, labelled=labelled)
+        text = row.values.get("text")
+        if not isinstance(text, str):
+            help = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
+            raise DataError(
+                "the row has neither `tokens` nor `text`", place=row.place, help=help if row.values else None
+            )
+        return _from_text(row, text, labelled=labelled)
+
+    def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
+        """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, and what to say.
+
+        Raises DataError for tags that the scheme does not allow under `on_bad_tags: fail`, and where there are no
+        examples. Labels that the task does not know (when it knows any) are named; they are scored as missed.
+        """
+        if not examples:
+            raise DataError("there is no record in the file")
+        sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
+        given = None if self.options.scheme == "auto" else self.options.scheme
+        style, inconsistent, total = detect(sentences, given)
+        how = "given" if given else "detected"
+        notes = [f"scheme: {style.scheme}, {how}; {inconsistent} of {total:,} sentences inconsistent"]
+        if (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
+            notes[0] += (
+                f"; written as {'B' + style.separator + 'X' if style.order == 'prefix' else 'X' + style.separator + 'B'}"
+            )
+        if inconsistent:
+            notes += self._inconsistent(examples, style)
+        converted = [replace(example, style=style, tags=_converted(example, style)) for example in examples]
+        adjusted = [(example.place, what) for example in examples for what in example.adjusted]
+        if adjusted:
+            notes.append(
+                f"{len(adjusted)} character spans do not fit the words; the first: {adjusted[0][1]} at {adjusted[0][0]}"
+            )
+        return converted, notes + self._unknown_labels(converted, style)
+
+    def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
+        for example in examples:
+            offset = 0
+            for tags in example.sentences(example.written or ()):
+                positions = invalid_positions(tags, style)
+                if positions:
+                    word = example.words[offset + positions[0]]
+                    fact = f"tag {tags[positions[0]]!r} of {word!r} is not allowed there in {style.scheme}"
+                    if self.options.on_bad_tags == "fail":
+                        help = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
+                        raise DataError(fact, place=example.place, help=help)
+                    return [f"the first inconsistent sentence is at {example.place}: {fact}; read as conlleval does"]
+                offset += len(tags)
+        return []
+
+    def _unknown_labels(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
+        if not self.labels:
+            return []
+        known = set(self.labels) if self.style.scheme == "plain" else {kind for kind in map(_kind, self.labels) if kind}
+        seen: Counter[str] = Counter()
+        where: dict[str, Place] = {}
+        for example in examples:
+            for tag in example.tags or ():
+                kind = tag if self.style.scheme == "plain" else _kind(tag) if tag[:2] != "I-" else ""
+                if kind and kind not in known:
+                    seen[kind] += 1
+                    where.setdefault(kind, example.place)
+        return [
+            f"label {kind!r} ({count} times, first at {where[kind]}) was not in the training data; "
+            "it cannot be predicted and is scored as missed"
+            for kind, count in seen.items()
+        ]
+
+    def group(self, example: Example) -> Hashable:
+        return ("document", example.document) if example.document else example.words
+
+    def labels_of(self, example: Example) -> Iterator[str]:
+        for tag in example.tags or ():
+            if self.style.scheme == "plain":
+                yield tag
+            elif tag.startswith("B-"):
+                yield _kind(tag)
+
+    def prepare(self, examples: Iterable[Example]) -> Self:
+        """Learn the labels of converted examples; raises DataError where nothing but `O` is tagged."""
+        seen: set[str] = set()
+        style: TagStyle | None = None
+        place: Place | None = None
+        for example in examples:
+            seen.update(example.tags or ())
+            style, place = example.style, example.place
+        if style is not None and style.scheme == "plain":
+            return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain"))
+        kinds = sorted({_kind(tag) for tag in seen} - {""})
+        if not kinds:
+            raise DataError(
+                "all tags are `O`: there is nothing to learn",
+                place=place.path if place else None,
+                help="is this the column of the tags? name it with `--columns tags=N`",
+            )
+        labels = ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+        return replace(self, labels=labels, style=TagStyle("BIO"))
+
+    # -- examples to windows, logits to predictions --------------------------------------------------------------------
+
+    def head(self) -> Head:
+        return Head(self.architecture, self.labels)
+
+    def features(
+        self, examples: Sequence[Example], encoder: WordEncoder, window: WindowSize
+    ) -> tuple[list[Window], Counts]:
+        room = window.length - len(encoder.prefix) - len(encoder.suffix)
+        ids = {label: i for i, label in enumerate(self.labels)}
+        windows: list[Window] = []
+        counts = Counts()
+        encoded = encoder.encode_words([example.words for example in examples])
+        for index, (example, text) in enumerate(zip(examples, encoded, strict=True)):
+            ranges = cut(len(text.ids), room=room, stride=window.stride)
+            owned = owners(text.first, ranges)
+            by_window: list[list[int]] = [[] for _ in ranges]
+            for word, owner in enumerate(owned):
+                by_window[owner].append(word)
+            for (start, end), words in zip(ranges, by_window, strict=True):
+                shift = len(encoder.prefix) - start
+                positions = [text.first[word] + shift for word in words]
+                input_ids = [*encoder.prefix, *text.ids[start:end], *encoder.suffix]
+                labels: list[int] = []
+                if example.tags is not None:
+                    labels = [IGNORED] * len(input_ids)
+                    for position, word in zip(positions, words, strict=True):
+                        labels[position] = ids.get(example.tags[word], IGNORED)
+                windows.append(Window(index, input_ids, labels, positions))
+            counts += Counts(
+                examples=1,
+                words=len(example.words),
+                owned=sum(map(len, by_window)),
+                tokens=len(text.ids),
+                windows=len(ranges),
+                windowed=len(ranges) > 1,
+                vanished=text.vanished,
+                unknown=text.unknown,
+            )
+        return windows, counts
+
+    def reduce(self, example: Example, window: Window, logits: Logits) -> LogProbabilities:
+        """Return the log-probabilities (owned words, labels) of one window's logits (tokens, labels)."""
+        own = logits[window.owned].astype(np.float64)  # (owned, labels)
+        own -= own.max(axis=-1, keepdims=True)
+        own -= np.log(np.exp(own).sum(axis=-1, keepdims=True))
+        return own.astype(np.float32)
+
+    def decode(self, example: Example, summaries: Sequence[LogProbabilities]) -> Tagging:
+        emissions = np.concatenate(summaries)  # (words, labels)
+        best = emissions.argmax(axis=-1)  # (words,)
+        path = best.copy()
+        if self.options.decode == "viterbi" and self.style.scheme == "BIO":
+            transitions, initial = self._constraints()
+            for start, end in pairwise(accumulate(example.lengths, initial=0)):
+                path[start:end] = viterbi(emissions[start:end], transitions, initial)
+        argmax = [self.labels[i] for i in best]
+        tags = [self.labels[i] for i in path]
+        scores = emissions[np.arange(len(path)), path]  # (words,)
+        if self.style.scheme == "plain":
+            return Tagging(tags, argmax, [], scores)
+        spans = self._spans(example, tags)
+        entities = [
+            Entity(start, end, label, float(np.exp(scores[start:end].astype(np.float64)).mean()))
+            for start, end, label in spans
+        ]
+        bio = write_bio(spans, len(tags))
+        return Tagging(bio, write_bio(self._spans(example, argmax), len(tags)), entities, scores)
+
+    def _spans(self, example: Example, tags: Sequence[str]) -> list[EntitySpan]:
+        found, offset = [], 0
+        for sentence in example.sentences(tags):
+            found += [EntitySpan(s + offset, e + offset, k) for s, e, k in read_spans(sentence, self.style)]
+            offset += len(sentence)
+        return found
+
+    def _constraints(self) -> tuple[LogProbabilities, LogProbabilities]:
+        """Return the additive (from, to) transition and (label,) start penalties of BIO."""
+        split = [self.style.split(label) for label in self.labels]
+        transitions = np.zeros((len(split), len(split)), dtype=np.float32)
+        initial = np.zeros(len(split), dtype=np.float32)
+        for j, (prefix, kind) in enumerate(split):
+            if prefix == "I":
+                initial[j] = _FORBIDDEN
+                for i, (before, same) in enumerate(split):
+                    if before == "O" or same != kind:
+                        transitions[i, j] = _FORBIDDEN
+        return transitions, initial
+
+    # -- predictions to scores and answers -----------------------------------------------------------------------------
+
+    def references(self, pairs: Sequence[tuple[Example, Tagging]]) -> tuple[list[Any], list[Any]]:
+        gold = [tags for example, _ in pairs for tags in example.sentences(example.tags or ())]
+        return gold, [tags for example, guess in pairs for tags in example.sentences(guess.tags)]
+
+    def score(self, pairs: Sequence[tuple[Example, Tagging]]) -> dict[str, Any]:
+        gold: list[list[str]] = []
+        predicted: list[list[str]] = []
+        argmax: list[list[str]] = []
+        written: list[list[str]] = []
+        styles: set[TagStyle] = set()
+        invalid = 0
+        for example, prediction in pairs:
+            if example.tags is None or example.written is None or example.style is None:
+                raise DataError("the row has no tags to score against", place=example.place)
+            style = example.style
+            styles.add(style)
+            gold += example.sentences(example.tags)
+            predicted += example.sentences(prediction.tags)
+            argmax += example.sentences(prediction.argmax)
+            for tags in example.sentences(example.written):
+                invalid += bool(invalid_positions(tags, style))
+                written.append([style.canonical(tag) for tag in tags])
+        if not gold:
+            raise DataError("there is no sentence to score")
+        if self.style.scheme == "plain":
+            return tagging.tag_scores(gold, predicted)
+        scores = tagging.entity_scores(gold, predicted)
+        scores["argmax_f1"] = tagging.entity_f1(gold, argmax)
+        if invalid:
+            scores["strict_f1"] = tagging.strict_f1(written, predicted, styles.pop().scheme)
+            scores["invalid_sequences"] = invalid
+        return {**scores, "sentences": len(gold)}
+
+    def render(self, example: Example, prediction: Tagging, *, scores: bool) -> dict[str, Any]:
+        answer: dict[str, Any] = {}
+        if self.style.scheme != "plain":
+            answer["entities"] = [self._entity(example, entity) for entity in prediction.entities]
+        if example.tokenized or self.style.scheme == "plain":
+            answer["tags"] = list(prediction.tags)
+        if scores:
+            answer["scores"] = [round(float(p), 4) for p in np.exp(prediction.scores)]
+        return answer
+
+    def _entity(self, example: Example, entity: Entity) -> dict[str, Any]:
+        start, end = example.spans[entity.start][0], example.spans[entity.end - 1][1]
+        text = example.text[start:end]
+        return {"start": start, "end": end, "label": entity.label, "text": text, "score": round(entity.score, 4)}
+
+    def columns(self, example: Example, prediction: Tagging) -> tuple[list[str], list[str]]:
+        return list(example.words), list(prediction.tags)
+
+    # -- the bundle ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {"labels": list(self.labels), "style": asdict(self.style)}
+
+    @classmethod
+    def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
+        labels = tuple(state["labels"])
+        style = TagStyle(**state["style"]) if "style" in state else style_of_labels(labels)
+        return cls(NerOptions(**options), labels, style)
+
+
+def viterbi(
+    emissions: LogProbabilities, transitions: LogProbabilities, initial: LogProbabilities
+) -> npt.NDArray[np.intp]:
+    """Return the best label path (words,) for emissions (words, labels), transitions (from, to) and initial (labels,).
+
+    Forney, "The Viterbi algorithm", Proc. IEEE 61(3), 1973. Where the arg max breaks no constraint it is the answer.
+    """
+    best: npt.NDArray[np.intp] = emissions.argmax(axis=-1)
+    if not len(best) or not (initial[best[0]] or transitions[best[:-1], best[1:]].any()):
+        return best
+    pointers = np.zeros(emissions.shape, dtype=np.intp)
+    score = initial + emissions[0]  # (labels,)
+    for i in range(1, len(emissions)):
+        candidates = score[:, None] + transitions  # (from, to)
+        pointers[i] = candidates.argmax(axis=0)
+        score = candidates.max(axis=0) + emissions[i]
+    path = np.empty(len(emissions), dtype=np.intp)
+    path[-1] = score.argmax()
+    for i in range(len(emissions) - 1, 0, -1):
+        path[i - 1] = pointers[i, path[i]]
+    return path
+
+
+def _kind(tag: str) -> str:
+    """Return the type of a BIO tag, "" for `O`."""
+    return "" if tag == "O" else tag[2:]
+
+
+def _first(values: Mapping[str, Any], *names: str) -> Any:
+    return next((values[name] for name in names if name in values), None)
+
+
+def _converted(example: Example, style: TagStyle) -> tuple[str, ...] | None:
+    if example.written is None:
+        return None
+    if style.scheme == "plain":
+        return example.written
+    tags: list[str] = []
+    for sentence in example.sentences(example.written):
+        tags += write_bio(read_spans(sentence, style), len(sentence))
+    return tuple(tags)
+
+
+def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
+    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+        raise DataError("`tokens` must be a list of strings", place=row.place)
+    tags = _first(row.values, "tags", "ner_tags", "labels") if labelled else None
+    if tags is not None:
+        if not isinstance(tags, list) or len(tags) != len(tokens):
+            count = len(tags) if isinstance(tags, list) else "no"
+            raise DataError(f"{len(tokens)} tokens but {count} tags", place=row.place)
+        numeric = next((tag for tag in tags if not isinstance(tag, str)), None)
+        if numeric is not None:
+            help = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
+            raise DataError(f"the tag {numeric!r} is not a string", place=row.place, help=help)
+    elif labelled:
+        raise DataError(
+            "there are no tags" if row.lines else "the row has no `tags`",
+            place=row.place,
+            help="training and evaluation need a tag for every word; name the column with `--columns tags=…`",
+        )
+    ends = list(accumulate((len(token) + 1 for token in tokens), initial=0))
+    return Example(
+        row.place,
+        tuple(tokens),
+        " ".join(tokens),
+        tuple((start, start + len(token)) for start, token in zip(ends, tokens, strict=False)),
+        tuple(row.values.get("sentences", (len(tokens),))),
+        True,
+        written=tuple(tags) if tags is not None else None,
+        document=row.document,
+    )
+
+
+def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
+    spans = split_words(text)
+    words = tuple(text[start:end] for start, end in spans)
+    example = Example(row.place, words, text, tuple(spans), (len(words),), False)
+    if not labelled:
+        return example
+    found = _first(row.values, "entities", "spans", "label", "labels")
+    if not isinstance(found, list):
+        raise DataError("the row has `text` but no `entities`", place=row.place, help="or `tokens` and `tags`")
+    tags = ["O"] * len(words)
+    adjusted = []
+    for start, end, label in sorted((_character_span(row, item) for item in found), key=lambda s: (s[0], -s[1])):
+        inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
+        what = f"{label} {text[start:end]!r} ({start}-{end})"
+        if not inside or any(tags[i] != "O" for i in inside):
+            adjusted.append(f"{what} {'overlaps another' if inside else 'holds no word'} and is left out")
+            continue
+        if (spans[inside[0]][0], spans[inside[-1]][1]) != (start, end):
+            adjusted.append(
+                f"{what} ends inside a word and is widened to {text[spans[inside[0]][0] : spans[inside[-1]][1]]!r}"
+            )
+        for i in inside:
+            tags[i] = f"{'B' if i == inside[0] else 'I'}-{label}"
+    return replace(example, written=tuple(tags), adjusted=tuple(adjusted))
+
+
+def _character_span(row: Row, item: object) -> tuple[int, int, str]:
+    if isinstance(item, Mapping):
+        item = [item.get("start"), item.get("end"), item.get("label")]
+    match item:
+        case [int(start), int(end), str(label)] if 0 <= start < end and label:
+            return start, end, label
+    raise DataError(
+        f"{item!r} is no entity", place=row.place, help='an entity is {"start": 0, "end": 5, "label": "LOC"}'
+    )

@@ -1,0 +1,1 @@
+"""Pure Python on words, tags and windows: no torch, no numpy."""

@@ -1,0 +1,1 @@
+"""Training: labelled files and a recipe in, a bundle out."""
