@@ -14,10 +14,12 @@ _level: ContextVar[int] = ContextVar("level", default=NORMAL)
 
 
 def set_level(level: int) -> None:
+    """Set what is said: QUIET, NORMAL or VERBOSE."""
     _level.set(level)
 
 
 def level() -> int:
+    """Return the level that is set."""
     return _level.get()
 
 

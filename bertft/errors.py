@@ -39,18 +39,26 @@ class BertftError(Exception):
 
 
 class GateError(BertftError):
+    """A check or a gate said no."""
+
     exit_code = 1
 
 
 class UsageError(BertftError):
+    """The command line or the recipe is wrong."""
+
     exit_code = 2
 
 
 class DataError(BertftError):
+    """A file, or a record in it, cannot be used."""
+
     exit_code = 3
 
 
 class ModelError(BertftError):
+    """A model cannot be found, loaded or used."""
+
     exit_code = 4
 
 

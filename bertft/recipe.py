@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -95,8 +96,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     else:
         known = shipped()
         if name not in known:
-            help = did_you_mean(name, known, f"recipes are {', '.join(known)}; a file needs the ending .yaml")
-            raise UsageError(f"unknown recipe {name!r}", help=help)
+            advice = did_you_mean(name, known, f"recipes are {', '.join(known)}; a file needs the ending .yaml")
+            raise UsageError(f"unknown recipe {name!r}", help=advice)
         text = known[name]
     values, lines = _parse(text, name)
     for override in overrides:
@@ -166,7 +167,7 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
         except (TypeError, ValueError):
             return False, None
         if arm is float:
-            return number == number, number
+            return not math.isnan(number), number
         return number.is_integer(), int(number)
     if arm is str:
         return isinstance(value, str), value
@@ -219,11 +220,11 @@ def _trainer_value(key: str, value: object) -> Any:
 class _Loader(yaml.SafeLoader):
     """YAML with the scalars of the 1.2 core schema, without aliases, and with duplicate keys as an error."""
 
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as the base class has it)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not allowed in a recipe", problem_mark=mark)
         return super().compose_node(parent, index)
 
@@ -239,7 +240,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: typing.ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as the base class has it)
 
 
 def _resolvers() -> None:
@@ -343,10 +344,10 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
 
 def _fail(problems: Sequence[tuple[str, str]], lines: Mapping[str, int], name: str) -> NoReturn:
     key, fact = problems[0]
-    fact, _, help = fact.partition("; ")
+    fact, _, advice = fact.partition("; ")
     place = f"{name}:{lines[key]}" if key in lines else None
     more = "".join(f"\n{text}" for _, text in problems[1:])
-    raise UsageError(fact + more, place=place, help=help or None)
+    raise UsageError(fact + more, place=place, help=advice or None)
 
 
 def _unknown(shown: str, key: str, known: Mapping[str, Any]) -> str:

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"\n  --> {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", error, BUG)
     except Exception as error:
-        help = "this is a bug; `-v` shows where, please report it with the command"
-        return _fail(f"{type(error).__name__}: {error}\n   help: {help}", error, BUG)
+        advice = "this is a bug; `-v` shows where, please report it with the command"
+        return _fail(f"{type(error).__name__}: {error}\n   help: {advice}", error, BUG)
 
 
 def _fail(message: str, error: BaseException | None, code: int) -> int:

@@ -13,6 +13,8 @@ from bertft.errors import UsageError
 
 
 class OnError(StrEnum):
+    """What a bad record does: end with exit 3, be left out, or be answered with null."""
+
     fail = "fail"
     skip = "skip"
     null = "null"

@@ -19,7 +19,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe.")]
 
 
 @recipes.callback()
-def list_recipes(context: typer.Context) -> None:
+def list_recipes(context: typer.Context) -> None:  # noqa: D103  (a docstring would replace the help text)
     if context.invoked_subcommand is None:
         from bertft.recipe import shipped
 

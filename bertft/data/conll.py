@@ -97,7 +97,7 @@ def infer(sample: Sequence[Line]) -> Layout | None:
     draft = Layout(separator, 0, 0, None)
     rows = [draft.split(text) for text in plain]
     columns, count = Counter(len(row) for row in rows).most_common(1)[0]
-    if count < 0.9 * len(rows) and len(rows) > 2 or _is_table(texts, rows, separator):
+    if (count < 0.9 * len(rows) and len(rows) > 2) or _is_table(texts, rows, separator):
         return None
     rows = [row for row in rows if len(row) == columns]
     universal = (
@@ -117,7 +117,7 @@ def _infer_tags(rows: Sequence[Sequence[str]], words: int, *, universal: bool) -
     if universal:
         return _UNIVERSAL.index("upos")
     distinct = {row[-1] for row in rows}
-    few = len(distinct) <= max(100, 0.05 * len(rows)) and distinct != {"_"} and distinct != {"-X-"}
+    few = len(distinct) <= max(100, 0.05 * len(rows)) and distinct not in ({"_"}, {"-X-"})
     return columns - 1 if columns - 1 > words and few else None
 
 

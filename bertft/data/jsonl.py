@@ -32,8 +32,8 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Row]:
             value = json.loads(content)
         except json.JSONDecodeError as error:
             fact = f"not valid JSON: {error.msg} at column {error.colno}"
-            help = "JSON Lines holds one object on each line; a list over several lines: `jq -c '.[]' FILE`"
-            yield Row(place, lines=(line,), error=DataError(fact, place=place, help=help))
+            advice = "JSON Lines holds one object on each line; a list over several lines: `jq -c '.[]' FILE`"
+            yield Row(place, lines=(line,), error=DataError(fact, place=place, help=advice))
         except RecursionError:
             yield Row(place, lines=(line,), error=DataError("the JSON is nested too deeply", place=place))
         else:
@@ -47,8 +47,8 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Row]:
 def _with_roles(row: Row, columns: Mapping[str, str]) -> Row:
     missing = [name for name in columns.values() if name not in row.values]
     if missing:
-        help = f"the fields of this object are {', '.join(map(repr, row.values))}"
-        return replace(row, error=DataError(f"there is no field {missing[0]!r}", place=row.place, help=help))
+        advice = f"the fields of this object are {', '.join(map(repr, row.values))}"
+        return replace(row, error=DataError(f"there is no field {missing[0]!r}", place=row.place, help=advice))
     return replace(row, values={**row.values, **{role: row.values[name] for role, name in columns.items()}})
 
 

@@ -1,4 +1,4 @@
-"""The record that every reader yields: its values by name, where it came from, and what its writer needs to return it."""
+"""The record that every reader yields: its values by name, where it came from, and the lines it was read from."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def open_source(path: str, encoding: str | None = None) -> Source:
         mode = os.fstat(stream.fileno()).st_mode
         if _peek(stream)[:2] == b"\x1f\x8b":
             # GzipFile offers what BinaryIO needs here: readline and peek
-            stream = cast(BinaryIO, gzip.open(stream, "rb"))
+            stream = cast("BinaryIO", gzip.open(stream, "rb"))
     try:
         head = _peek(stream)
     except (OSError, EOFError, zlib.error) as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bertft.encoders import embedded
 from bertft.encoders.families import max_positions
@@ -89,7 +89,7 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any) -> Tokenizer:
     )
     limits = [pretrained.model_max_length, max_positions(config)]
     usable = [int(limit) for limit in limits if limit is not None and limit < _NO_LIMIT]
-    return Tokenizer(pretrained, words, min(usable, default=512))
+    return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), words, min(usable, default=512))
 
 
 def load_model(
@@ -155,7 +155,7 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     """Silence transformers while it loads, and turn what it raises into one ModelError."""
     import transformers
 
-    log = transformers.utils.logging
+    log: Any = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     hub_log = logging.getLogger("huggingface_hub")
     hub_level = hub_log.level

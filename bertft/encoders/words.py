@@ -80,7 +80,7 @@ class WordTokenizer:
             return EncodedText(raw, first, 0, raw.count(self.unk))
         ids: list[int] = []
         first = []
-        ends = sorted(starts.values())[1:] + [len(raw)]
+        ends = [*sorted(starts.values())[1:], len(raw)]
         pieces = {word: raw[start:end] for (word, start), end in zip(sorted(starts.items()), ends, strict=True)}
         for word in range(words):
             first.append(len(ids))
@@ -104,7 +104,7 @@ class WordTokenizer:
             if not (ordered and ascending and complete and same):
                 raise ModelError(
                     f"the tokenizer does not keep words apart: {len(words)} went in, {len(set(seen))} came out "
-                    f"({text.vanished} vanished), or a word's tokens depend on its neighbours: {' '.join(words)[:80]!r}",
+                    f"({text.vanished} vanished), or a word's tokens depend on its neighbours: {words[:9]!r}",
                     help="this tokenizer cannot be used for tagging; choose another encoder with `--model`",
                 )
 

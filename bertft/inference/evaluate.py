@@ -1,4 +1,4 @@
-"""`eval`: a model and a labelled file in, metrics out. Also reads labelled files for `train`, which scores the same way."""
+"""`eval`: a model and a labelled file in, metrics out. `train` reads and scores with the same functions."""
 
 from __future__ import annotations
 
@@ -36,8 +36,7 @@ def read_labelled(
     limit: int | None = None,
 ) -> Labelled:
     """Read a labelled file and say what it was taken for; raises DataError for the first row that is wrong."""
-    unit = getattr(task.options, "unit", "sentence")
-    opened = formats.read(path, format=format, encoding=encoding, columns=columns, unit=unit, labelled=True)
+    opened = formats.read(path, format=format, encoding=encoding, columns=columns, unit=task.unit, labelled=True)
     say(opened.describe())
     parsed = [task.parse(row, labelled=True) for row in islice(opened.rows, limit)]
     try:
@@ -96,7 +95,8 @@ def report_counts(counts: Counts) -> None:
     """Say what tokenization met: what was windowed, what vanished, and that no word was lost."""
     say(
         f"{counts.words:,} words in {counts.examples:,} examples, {counts.tokens:,} sub-tokens; "
-        f"{counts.windowed:,} examples longer than a window; {counts.words - counts.owned:,} of {counts.words:,} words lost"
+        f"{counts.windowed:,} examples longer than a window; "
+        f"{counts.words - counts.owned:,} of {counts.words:,} words lost"
     )
     if counts.vanished:
         say(f"{counts.vanished:,} words vanish in the tokenizer's normaliser; each is read as one unknown token")
@@ -131,8 +131,8 @@ class ExtraMetrics:
                 results[name] = metric.compute(references=references, predictions=predictions)
             except Exception as error:  # a metric is foreign code, and evaluate's own errors have no common base
                 first = str(error).splitlines()[0] if str(error) else type(error).__name__
-                help = "a metric's name is looked up on the Hub; offline, give the path of its script"
-                raise UsageError(f"the metric {name!r} failed: {first[:200]}", help=help) from error
+                advice = "a metric's name is looked up on the Hub; offline, give the path of its script"
+                raise UsageError(f"the metric {name!r} failed: {first[:200]}", help=advice) from error
         return {"extra": {name: _jsonable(result) for name, result in results.items()}}
 
 

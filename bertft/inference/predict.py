@@ -76,8 +76,8 @@ class Filter:
         if not row.lines or (row.error is None and not row.values):
             return DataError("the record is empty", place=row.place)
         if self.into in row.values:
-            help = "`--field NAME` writes the answer to another field"
-            return DataError(f"the record has a field {self.into!r} already", place=row.place, help=help)
+            advice = "`--field NAME` writes the answer to another field"
+            return DataError(f"the record has a field {self.into!r} already", place=row.place, help=advice)
         try:
             return self.engine.task.parse(row, labelled=False)
         except DataError as error:
@@ -133,10 +133,9 @@ def predict(
     bundle = open_bundle(model)
     if bundle.assumed:
         say(bundle.assumed)
-    unit = getattr(bundle.task.options, "unit", "sentence")
 
     def open_input(path: str) -> Input:
-        return formats.read(path, format=kind, encoding=encoding, columns=columns, unit=unit)
+        return formats.read(path, format=kind, encoding=encoding, columns=columns, unit=bundle.task.unit)
 
     opened = open_input(inputs[0])  # a wrong path is said before seconds go into loading weights
     from bertft.inference.load import engine

@@ -23,6 +23,7 @@ class TorchBackend:
 
     @torch.inference_mode()
     def logits(self, batch: Sequence[Sequence[int]]) -> list[Logits]:
+        """Return for each sequence of token ids its fp32 logits (tokens, labels)."""
         longest = max(map(len, batch))
         input_ids = torch.full((len(batch), longest), self.pad, dtype=torch.long)  # (batch, tokens)
         mask = torch.zeros_like(input_ids)  # (batch, tokens)
@@ -30,8 +31,8 @@ class TorchBackend:
             input_ids[i, : len(ids)] = torch.tensor(ids, dtype=torch.long)
             mask[i, : len(ids)] = 1
         device = self.model.device
-        # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation would
-        # not give the scores that the saved fp32 model gives.
+        # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
+        # would not give the scores that the saved fp32 model gives.
         forward = type(self.model).forward
         out = forward(self.model, input_ids=input_ids.to(device), attention_mask=mask.to(device)).logits
         array = out.float().cpu().numpy()  # (batch, tokens, labels)
@@ -70,7 +71,7 @@ def describe(device: torch.device, precision: str) -> str:
 def native_bf16(device: torch.device) -> bool:
     """Say whether the device multiplies bf16 matrices in hardware; elsewhere bf16 is emulated and slower than fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         can = torch.cpu.get_capabilities()
         return bool(can.get("avx512_bf16") or can.get("amx_bf16"))

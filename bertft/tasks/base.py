@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bertft.data.conll import Unit
 from bertft.data.row import Row
 
 Logits = npt.NDArray[np.float32]
@@ -115,6 +116,11 @@ class Task(Protocol[E, S, P]):
 
     @property
     def options(self) -> Any: ...
+    @property
+    def unit(self) -> Unit:
+        """What one record of a column file is."""
+        ...
+
     @property
     def best_metric(self) -> str:
         """The metric that says which checkpoint is best; higher is better."""

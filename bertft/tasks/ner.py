@@ -14,12 +14,13 @@ from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
 from bertft.scoring import tagging
 from bertft.tasks.base import IGNORED, Counts, Head, Logits, Window, WindowSize, WordEncoder
+from bertft.tasks.bio import LogProbabilities, constraints, viterbi
 from bertft.text.schemes import (
     EntitySpan,
     Scheme,
@@ -33,10 +34,6 @@ from bertft.text.schemes import (
 from bertft.text.windows import cut, owners
 from bertft.text.words import Span, split_words
 
-LogProbabilities = npt.NDArray[np.float32]
-
-_FORBIDDEN = np.float32(-1e4)  # lower than any log-probability, yet far from overflow when a sentence adds them up
-
 
 @dataclass(frozen=True, slots=True)
 class NerOptions:
@@ -47,7 +44,7 @@ class NerOptions:
     on_bad_tags: Literal["repair", "fail"] = "repair"
     """`repair` reads a tag sequence that its scheme does not allow as conlleval does; `fail` refuses it."""
     decode: Literal["viterbi", "argmax"] = "viterbi"
-    unit: Literal["sentence", "document"] = "sentence"
+    unit: Unit = "sentence"
     """What the model sees at once, in column files that mark documents."""
     window: int | None = None
     """Tokens per window, specials included; null is the model's length, at most 512."""
@@ -116,6 +113,10 @@ class Ner:
     style: TagStyle = TagStyle("BIO")  # noqa: RUF009  (frozen)
 
     @property
+    def unit(self) -> Unit:
+        return self.options.unit
+
+    @property
     def best_metric(self) -> str:
         return "accuracy" if self.style.scheme == "plain" else "f1"
 
@@ -133,9 +134,9 @@ class Ner:
             return _from_tokens(row, tokens, labelled=labelled)
         text = row.values.get("text")
         if not isinstance(text, str):
-            help = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
+            advice = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
             raise DataError(
-                "the row has neither `tokens` nor `text`", place=row.place, help=help if row.values else None
+                "the row has neither `tokens` nor `text`", place=row.place, help=advice if row.values else None
             )
         return _from_text(row, text, labelled=labelled)
 
@@ -150,8 +151,8 @@ class Ner:
         sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
         given = None if self.options.scheme == "auto" else self.options.scheme
         style, inconsistent, total = detect(sentences, given)
-        how = "given" if given else "detected"
-        notes = [f"scheme: {style.scheme}, {how}; {inconsistent} of {total:,} sentences inconsistent"]
+        found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
+        notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
         if (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
             notes[0] += (
                 f"; written as {'B' + style.separator + 'X' if style.order == 'prefix' else 'X' + style.separator + 'B'}"
@@ -164,7 +165,7 @@ class Ner:
             notes.append(
                 f"{len(adjusted)} character spans do not fit the words; the first: {adjusted[0][1]} at {adjusted[0][0]}"
             )
-        return converted, notes + self._unknown_labels(converted, style)
+        return converted, notes + self._unknown_labels(converted)
 
     def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
         for example in examples:
@@ -175,13 +176,13 @@ class Ner:
                     word = example.words[offset + positions[0]]
                     fact = f"tag {tags[positions[0]]!r} of {word!r} is not allowed there in {style.scheme}"
                     if self.options.on_bad_tags == "fail":
-                        help = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
-                        raise DataError(fact, place=example.place, help=help)
+                        advice = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
+                        raise DataError(fact, place=example.place, help=advice)
                     return [f"the first inconsistent sentence is at {example.place}: {fact}; read as conlleval does"]
                 offset += len(tags)
         return []
 
-    def _unknown_labels(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
+    def _unknown_labels(self, examples: Sequence[Example]) -> list[str]:
         if not self.labels:
             return []
         known = set(self.labels) if self.style.scheme == "plain" else {kind for kind in map(_kind, self.labels) if kind}
@@ -282,7 +283,7 @@ class Ner:
         best = emissions.argmax(axis=-1)  # (words,)
         path = best.copy()
         if self.options.decode == "viterbi" and self.style.scheme == "BIO":
-            transitions, initial = self._constraints()
+            transitions, initial = constraints(self.labels, self.style)
             for start, end in pairwise(accumulate(example.lengths, initial=0)):
                 path[start:end] = viterbi(emissions[start:end], transitions, initial)
         argmax = [self.labels[i] for i in best]
@@ -304,19 +305,6 @@ class Ner:
             found += [EntitySpan(s + offset, e + offset, k) for s, e, k in read_spans(sentence, self.style)]
             offset += len(sentence)
         return found
-
-    def _constraints(self) -> tuple[LogProbabilities, LogProbabilities]:
-        """Return the additive (from, to) transition and (label,) start penalties of BIO."""
-        split = [self.style.split(label) for label in self.labels]
-        transitions = np.zeros((len(split), len(split)), dtype=np.float32)
-        initial = np.zeros(len(split), dtype=np.float32)
-        for j, (prefix, kind) in enumerate(split):
-            if prefix == "I":
-                initial[j] = _FORBIDDEN
-                for i, (before, same) in enumerate(split):
-                    if before == "O" or same != kind:
-                        transitions[i, j] = _FORBIDDEN
-        return transitions, initial
 
     # -- predictions to scores and answers -----------------------------------------------------------------------------
 
@@ -383,29 +371,6 @@ class Ner:
         return cls(NerOptions(**options), labels, style)
 
 
-def viterbi(
-    emissions: LogProbabilities, transitions: LogProbabilities, initial: LogProbabilities
-) -> npt.NDArray[np.intp]:
-    """Return the best label path (words,) for emissions (words, labels), transitions (from, to) and initial (labels,).
-
-    Forney, "The Viterbi algorithm", Proc. IEEE 61(3), 1973. Where the arg max breaks no constraint it is the answer.
-    """
-    best: npt.NDArray[np.intp] = emissions.argmax(axis=-1)
-    if not len(best) or not (initial[best[0]] or transitions[best[:-1], best[1:]].any()):
-        return best
-    pointers = np.zeros(emissions.shape, dtype=np.intp)
-    score = initial + emissions[0]  # (labels,)
-    for i in range(1, len(emissions)):
-        candidates = score[:, None] + transitions  # (from, to)
-        pointers[i] = candidates.argmax(axis=0)
-        score = candidates.max(axis=0) + emissions[i]
-    path = np.empty(len(emissions), dtype=np.intp)
-    path[-1] = score.argmax()
-    for i in range(len(emissions) - 1, 0, -1):
-        path[i - 1] = pointers[i, path[i]]
-    return path
-
-
 def _kind(tag: str) -> str:
     """Return the type of a BIO tag, "" for `O`."""
     return "" if tag == "O" else tag[2:]
@@ -436,8 +401,8 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
             raise DataError(f"{len(tokens)} tokens but {count} tags", place=row.place)
         numeric = next((tag for tag in tags if not isinstance(tag, str)), None)
         if numeric is not None:
-            help = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
-            raise DataError(f"the tag {numeric!r} is not a string", place=row.place, help=help)
+            advice = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
+            raise DataError(f"the tag {numeric!r} is not a string", place=row.place, help=advice)
     elif labelled:
         raise DataError(
             "there are no tags" if row.lines else "the row has no `tags`",

@@ -1,8 +1,8 @@
 """Tags and spans: IOB1, BIO, IOE, BIOES/BILOU, IO and plain tags are read here; what leaves is BIO, or plain.
 
 A tag is a prefix and a type, written `B-PER`, `B_PER`, `PER-B` or `PER_B`; `O` has no type. Tags without prefixes are
-IO where there is an `O` (`PER PER O`: entities whose neighbours merge), else plain (parts of speech). Inside the project tags are
-always written `B-PER`, `I-PER`, `O`, and a span is half-open in words: `(start, end, type)`.
+IO where there is an `O` (`PER PER O`: entities whose neighbours merge), else plain (parts of speech). Inside the
+project tags are always written `B-PER`, `I-PER`, `O`, and a span is half-open in words: `(start, end, type)`.
 
 Reading follows conlleval (Sang and Buchholz, CoNLL-2000 shared task), which gives every tag sequence, also an invalid
 one, exactly one reading, and the same one for all of the schemes.
@@ -61,6 +61,7 @@ class TagStyle:
         return f"{prefix}-{label}"
 
     def has_prefix(self, tag: str) -> bool:
+        """Say whether the tag is written with a prefix in this style."""
         return tag != "O" and self.split(tag) != ("I", tag)
 
 
@@ -171,7 +172,7 @@ def detect(sentences: Sequence[Sequence[str]], scheme: Scheme | None = None) -> 
 
 
 def style_of_labels(labels: Sequence[str]) -> TagStyle:
-    """Return the style of a model's label set, where there are no sentences to tell IOB1 from BIO: BIO if there is a B."""
+    """Return the style of a model's label set; with no sentences to tell IOB1 from BIO, it is BIO if there is a B."""
     style = detect([[label] for label in labels]).style
     if style.scheme in ("IOB1", "BIO"):
         begins = any(style.split(label)[0] == "B" for label in labels)

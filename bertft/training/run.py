@@ -1,37 +1,60 @@
-"""`train`: a recipe and labelled files in, a bundle and its scores out.
-
-A run in progress lives in `OUT.partial/`; `OUT/` appears by rename when everything in it is complete.
-"""
+"""`train`: a recipe and labelled files in, a bundle and its scores out."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bertft.bundle import card
-from bertft.bundle import store as bundle
+from bertft.bundle import card, store
 from bertft.console import is_main_process, say
 from bertft.data import formats
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
-from bertft.encoders.load import Tokenizer
+from bertft.encoders.load import Checkpoint, Tokenizer
 from bertft.errors import UsageError
-from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.evaluate import ExtraMetrics, Labelled, read_labelled, report_counts, score
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Task, Window, WindowSize
+from bertft.training.place import Place
 from bertft.training.split import hold_out
 
 _CHECKED_ROWS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The rows of a run."""
+
+    train: Labelled
+    dev: Labelled
+    test: Labelled | None
+
+    def named(self) -> dict[str, Labelled]:
+        """Return the splits that there are, by name."""
+        return {"train": self.train, "dev": self.dev} | ({"test": self.test} if self.test else {})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything a training run needs, worked out before torch is imported."""
+
+    recipe: Recipe
+    task: Task[Any, Any, Any]
+    splits: Splits
+    checkpoint: Checkpoint
+    tokenizer: Tokenizer
+    window: WindowSize
+    windows: list[Window]
+    counts: Counts
+
+    def label_counts(self) -> Counter[str]:
+        """Return how often each label stands in the training rows."""
+        return Counter(label for example in self.splits.train.examples for label in self.task.labels_of(example))
 
 
 def train(
@@ -51,152 +74,80 @@ def train(
 ) -> dict[str, Any]:
     """Fine-tune the recipe's model on `data` and return `{"model": DIR, "dev": {...}, "test": {...}}`.
 
-    Raises UsageError, DataError or ModelError before training where an argument, a file or the model cannot be used. A
-    dry run returns the resolved recipe and statistics instead, under `"recipe"`, `"labels"` and `"tokens"`.
+    A dry run trains nothing and returns `{"recipe": YAML, "labels": counts, "tokens": statistics}`. Raises UsageError,
+    DataError or ModelError, before training, where an argument, a file or the model cannot be used.
     """
-    task_type = task_class(recipe.task)
-    recipe = check_options(recipe, task_type.options_class)
+    recipe = check_options(recipe, task_class(recipe.task).options_class)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
-    kind = formats.parse_format(format)
-    target = Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}"
-    partial = target.with_name(target.name + ".partial")
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("several processes need one place to write to", help="name it with `--out`")
+    place = Place(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
     if not dry_run:
-        finished = _claim(target, partial, resume=resume, overwrite=overwrite)
-        if finished is not None:
-            return finished
+        if resume and place.is_finished():
+            say(f"{place.target} is finished")
+            return {"model": str(place.target), **store.read_metrics(place.target)}
+        place.claim(resume=resume, overwrite=overwrite)
+    job = _plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit)
+    if dry_run:
+        return _summary(job)
+    with place.locked():
+        place.write("recipe.yaml", job.recipe.to_yaml())
+        from bertft.training.fit import fit
 
-    task: Task[Any, Any, Any] = task_type.restore(recipe.options, {"labels": []})
+        model, engine = fit(job, place.checkpoints, device=device, resume=resume)
+        splits = job.splits.named()
+        metrics = {name: score(engine, rows, extra) for name, rows in splits.items() if name != "train"}
+        infos = {name: rows.info for name, rows in splits.items()}
+        if is_main_process():
+            store.write(
+                place.bundle,
+                model=model,
+                tokenizer=job.tokenizer,
+                task=job.task,
+                window=job.window,
+                recipe=job.recipe,
+                metrics=metrics,
+                data=infos,
+                card=card.render(job.recipe, job.task, metrics, infos),
+            )
+            place.publish()
+    return {"model": str(place.target), **metrics}
+
+
+def _plan(recipe: Recipe, *, data: str, dev: str | None, test: str | None, format: str, limit: int | None) -> Job:
+    """Read the files, learn the labels, load the tokenizer and cut the training rows into windows."""
+    kind = formats.parse_format(format)
 
     def read(path: str, task: Task[Any, Any, Any]) -> Labelled:
         return read_labelled(task, path, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit)
 
-    train_rows = read(data, task)
+    task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {"labels": []})
+    rows = read(data, task)
     if dev is None:
         kept, held = hold_out(
-            train_rows.examples, share=recipe.holdout, seed=recipe.seed, group=task.group, labels=task.labels_of
+            rows.examples, share=recipe.holdout, seed=recipe.seed, group=task.group, labels=task.labels_of
         )
-        say(f"no --dev: {len(held):,} of {len(train_rows.examples):,} rows held out by group, seed {recipe.seed}")
-        train_rows = Labelled(kept, {**train_rows.info, "rows": len(kept)})
-        dev_rows = Labelled(held, {**train_rows.info, "rows": len(held)})
+        say(f"no --dev: {len(held):,} of {len(rows.examples):,} rows held out by group, seed {recipe.seed}")
         task = task.prepare(kept)
+        rows = Labelled(kept, {**rows.info, "rows": len(kept)})
+        held_out = Labelled(held, {**rows.info, "rows": len(held)})
     else:
-        task = task.prepare(train_rows.examples)
-        dev_rows = read(dev, task)
-    test_rows = read(test, task) if test else None
-    labels = Counter(label for example in train_rows.examples for label in task.labels_of(example))
-    say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
+        task = task.prepare(rows.examples)
+        held_out = read(dev, task)
+    splits = Splits(rows, held_out, read(test, task) if test else None)
 
     checkpoint = load.resolve(recipe.model)
     config = load.load_config(checkpoint)
     tokenizer = load.load_tokenizer(checkpoint, config)
-    tokenizer.words.check([example.words for example in train_rows.examples[:_CHECKED_ROWS]])
-    window = bundle.default_window(tokenizer, recipe.options.get("window"), recipe.options.get("stride"))
-    trainer = {"learning_rate": learning_rate(config), "report_to": "none", **recipe.trainer}
-    recipe = replace(recipe, trainer=_consistent(trainer))
-    windows, counts = task.features(train_rows.examples, tokenizer.words, window)
+    tokenizer.words.check([example.words for example in rows.examples[:_CHECKED_ROWS]])
+    window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
+    defaults = {"learning_rate": learning_rate(config), "report_to": "none"}
+    recipe = replace(recipe, trainer=_consistent({**defaults, **recipe.trainer}))
+    windows, counts = task.features(rows.examples, tokenizer.words, window)
+    job = Job(recipe, task, splits, checkpoint, tokenizer, window, windows, counts)
+    say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in job.label_counts().most_common(20)))
     report_counts(counts)
-    if dry_run:
-        return _dry_run(recipe, labels, counts, window)
-
-    rows = {"train": train_rows, "dev": dev_rows} | ({"test": test_rows} if test_rows else {})
-    with _locked(partial):
-        _write_text(partial / "recipe.yaml", recipe.to_yaml())
-        model, engine = _fit(
-            recipe, task, checkpoint, tokenizer, window, windows, dev_rows, partial, device, resume, counts
-        )
-        metrics = {name: score(engine, part, extra) for name, part in rows.items() if name != "train"}
-        infos = {name: part.info for name, part in rows.items()}
-        if is_main_process():
-            bundle.write(
-                partial / "bundle",
-                model=model,
-                tokenizer=tokenizer,
-                task=task,
-                window=window,
-                recipe=recipe,
-                metrics=metrics,
-                data=infos,
-                card=card.render(recipe, task, metrics, infos),
-            )
-            _publish(partial, target)
-    return {"model": str(target), **metrics}
-
-
-def _fit(
-    recipe: Recipe,
-    task: Task[Any, Any, Any],
-    checkpoint: load.Checkpoint,
-    tokenizer: Tokenizer,
-    window: WindowSize,
-    windows: Sequence[Window],
-    dev: Labelled,
-    partial: Path,
-    device: str,
-    resume: bool,
-    counts: Counts,
-) -> tuple[Any, Engine]:
-    """Train and return the best model (on its device) and an engine around it."""
-    from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16
-
-    chosen = choose_device(device)
-    if chosen.type == "cuda" and chosen.index and "LOCAL_RANK" not in os.environ:
-        raise UsageError(
-            f"--device {device}: Trainer takes the first visible GPU",
-            help=f"`CUDA_VISIBLE_DEVICES={chosen.index} bertft train …` makes this one the first",
-        )
-    import transformers
-    from transformers.trainer_utils import get_last_checkpoint
-
-    from bertft.training.trainer import EncoderTrainer, Padded, Progress, Windows
-
-    settings = dict(recipe.trainer)
-    if not {"bf16", "fp16"} & settings.keys():
-        settings["bf16"] = native_bf16(chosen)
-    precision = "bf16" if settings.get("bf16") else "fp16" if settings.get("fp16") else "fp32"
-    say(f"using {describe(chosen, precision)}")
-    transformers.set_seed(recipe.seed)
-    head = task.head()
-    model, kept = load.load_model(checkpoint, head.architecture, head.labels)
-    say(
-        f"{checkpoint.name}: {'its head is kept' if kept else 'the head is new'}; {model.num_parameters() / 1e6:.1f} M parameters"
-    )
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
-    arguments = transformers.TrainingArguments(
-        output_dir=str(partial / "checkpoints"),
-        seed=recipe.seed,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        disable_tqdm=True,
-        logging_strategy=settings.pop("logging_strategy", "epoch"),
-        metric_for_best_model=settings.pop("metric_for_best_model", f"eval_{task.best_metric}"),
-        use_cpu=settings.pop("use_cpu", chosen.type == "cpu"),
-        **settings,
-    )
-    engine = Engine(task, tokenizer.words, window, TorchBackend(model, tokenizer.words.pad), BATCH_TOKENS)
-    progress = Progress(counts.words, task.best_metric, arguments.gradient_accumulation_steps)
-    callbacks: list[transformers.TrainerCallback] = [progress]
-    if recipe.early_stopping is not None and arguments.load_best_model_at_end:
-        callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
-    trainer = EncoderTrainer(
-        engine=engine,
-        dev=dev,
-        progress=progress,
-        model=model,
-        args=arguments,
-        train_dataset=Windows(windows),
-        eval_dataset=dev.examples,
-        data_collator=Padded(tokenizer.words.pad),
-        callbacks=callbacks,
-    )
-    trainer.remove_callback(transformers.PrinterCallback)
-    folder = arguments.output_dir
-    last = get_last_checkpoint(folder) if resume and Path(folder).is_dir() else None
-    if resume:
-        say(f"resuming from {last}" if last else "no checkpoint yet: starting from the beginning")
-    trainer.train(resume_from_checkpoint=last)
-    model.eval()
-    return model, engine
+    return job
 
 
 def _consistent(trainer: dict[str, Any]) -> dict[str, Any]:
@@ -207,83 +158,11 @@ def _consistent(trainer: dict[str, Any]) -> dict[str, Any]:
     return {**trainer, "load_best_model_at_end": False}
 
 
-def _claim(target: Path, partial: Path, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-    """Check that `target` may be written; return the result of a finished run that `--resume` asks for."""
-    if (target / bundle.MANIFEST).is_file() and resume:
-        say(f"{target} is finished")
-        return {"model": str(target), **bundle.read_metrics(target)}
-    if target.exists() and not overwrite:
-        raise UsageError(
-            f"{str(target)!r} exists already", help="`--overwrite` replaces it, `--out` names another place"
-        )
-    if target.exists() and not (target / bundle.MANIFEST).is_file():
-        raise UsageError(f"{str(target)!r} is no model that bertft wrote; it is not overwritten")
-    if partial.exists() and not (resume or overwrite):
-        raise UsageError(
-            f"a run into {str(target)!r} was not finished: {str(partial)!r} exists",
-            help="`--resume` continues it, `--overwrite` starts again",
-        )
-    if overwrite and partial.exists() and not resume and is_main_process():
-        if (partial / "lock").exists():
-            _refuse_locked(partial)
-        shutil.rmtree(partial)
-    return None
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[None]:
-    """Make `OUT.partial` and hold its lock: the file `lock`, with the process that owns it."""
-    if not is_main_process():
-        yield
-        return
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the directory: {error.strerror}", place=partial) from None
-    lock = partial / "lock"
-    if lock.exists():
-        _refuse_locked(partial)
-    _write_text(lock, json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _refuse_locked(partial: Path) -> None:
-    """Raise UsageError where the process that holds the lock still runs, or may run on another host."""
-    try:
-        owner = json.loads((partial / "lock").read_text(encoding="utf-8"))
-        pid, host = int(owner["pid"]), str(owner["host"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return
-    if host == os.uname().nodename:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        except PermissionError:
-            pass
-    raise UsageError(
-        f"another run is writing {str(partial)!r}: process {pid} on {host}",
-        help=f"wait for it, or remove {str(partial / 'lock')!r} if it is gone",
-    )
-
-
-def _publish(partial: Path, target: Path) -> None:
-    """Rename the finished bundle to `target`; a model that was there is removed after that, never before."""
-    old = target.with_name(f"{target.name}.old-{os.getpid()}")
-    if target.exists():
-        target.rename(old)
-    (partial / "bundle").rename(target)
-    shutil.rmtree(partial)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _dry_run(recipe: Recipe, labels: Counter[str], counts: Counts, window: WindowSize) -> dict[str, Any]:
+def _summary(job: Job) -> dict[str, Any]:
+    counts = job.counts
     return {
-        "recipe": recipe.to_yaml(),
-        "labels": dict(labels.most_common()),
+        "recipe": job.recipe.to_yaml(),
+        "labels": dict(job.label_counts().most_common()),
         "tokens": {
             "examples": counts.examples,
             "words": counts.words,
@@ -293,11 +172,7 @@ def _dry_run(recipe: Recipe, labels: Counter[str], counts: Counts, window: Windo
             "vanished": counts.vanished,
             "windows": counts.windows,
             "windowed": counts.windowed,
-            "window": window.length,
-            "stride": window.stride,
+            "window": job.window.length,
+            "stride": job.window.stride,
         },
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -44,6 +44,6 @@ def hold_out(
         left -= here
         held.update(rows)
     if not held:
-        held.update(min(members, key=len))
+        held.update(sorted(members, key=len)[0])
     train = [example for i, example in enumerate(examples) if i not in held]
     return train, [example for i, example in enumerate(examples) if i in held]

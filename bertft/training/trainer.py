@@ -1,4 +1,4 @@
-"""The Trainer: transformers' own, evaluated through the project's one inference path, and quiet but for our progress."""
+"""The Trainer: transformers' own, evaluated through the project's one inference path; and what is said meanwhile."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Padded:
         self._pad = pad
 
     def __call__(self, items: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Return `input_ids`, `attention_mask` and `labels`, each (batch, tokens)."""
         longest = max(len(item["input_ids"]) for item in items)
 
         def padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
@@ -68,12 +69,14 @@ class EncoderTrainer(Trainer):
         self._progress = progress
 
     @override
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # type: ignore[override]
-        was_training = self.model.training
-        self.model.eval()
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Return the dev metrics, each under `eval_`, and tell the progress and the callbacks."""
+        model: Any = self.model
+        was_training = model.training
+        model.eval()
         pairs, _counts = self._engine.evaluate(self._dev.examples)
         scores = self._engine.task.score(pairs)
-        self.model.train(was_training)
+        model.train(was_training)
         metrics = {f"eval_{key}": value for key, value in scores.items() if isinstance(value, int | float)}
         self._progress.evaluated({key: scores[key] for key in self._engine.task.headline}, self.state)
         self.log(dict(metrics))
@@ -93,10 +96,9 @@ class Progress(TrainerCallback):
     Losses are kept as tensors and read only when a line is printed, so that no step waits for the device.
     """
 
-    def __init__(self, words: int, best_metric: str, accumulation: int) -> None:
+    def __init__(self, words: int, accumulation: int) -> None:
         self.losses: list[torch.Tensor] = []
         self._words = words
-        self._best_metric = best_metric
         self._accumulation = accumulation
         self._started = self._printed = time.monotonic()
         self._start_epoch = 0.0

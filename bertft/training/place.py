@@ -1,0 +1,122 @@
+"""Where a run writes: `OUT.partial/` while it lasts (lock, recipe, checkpoints), `OUT/` by rename at its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertft.bundle.store import MANIFEST
+from bertft.console import is_main_process
+from bertft.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The directories of one run. In a run of several processes only the main one writes."""
+
+    target: Path
+
+    @property
+    def partial(self) -> Path:
+        """The directory of the unfinished run."""
+        return self.target.with_name(self.target.name + ".partial")
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where Trainer keeps what `--resume` continues from."""
+        return self.partial / "checkpoints"
+
+    @property
+    def bundle(self) -> Path:
+        """Where the bundle is written before it is published."""
+        return self.partial / "bundle"
+
+    def is_finished(self) -> bool:
+        """Say whether a finished model stands there."""
+        return (self.target / MANIFEST).is_file()
+
+    def claim(self, *, resume: bool, overwrite: bool) -> None:
+        """Check that the run may write here; raises UsageError for what `resume` or `overwrite` do not allow."""
+        if not is_main_process():
+            return
+        if self.target.exists() and not overwrite:
+            raise UsageError(
+                f"{str(self.target)!r} exists already", help="`--overwrite` replaces it, `--out` names another place"
+            )
+        if self.target.exists() and not self.is_finished():
+            raise UsageError(f"{str(self.target)!r} is no model that bertft wrote; it is not overwritten")
+        if not self.partial.exists():
+            return
+        if not (resume or overwrite):
+            raise UsageError(
+                f"a run into {str(self.target)!r} was not finished: {str(self.partial)!r} exists",
+                help="`--resume` continues it, `--overwrite` starts again",
+            )
+        self._refuse_locked()
+        if not resume:
+            shutil.rmtree(self.partial)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the partial directory and hold its lock: a file that names the process.
+
+        A run that fails before its first checkpoint leaves nothing behind.
+        """
+        if not is_main_process():
+            yield
+            return
+        try:
+            self.partial.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the directory: {error.strerror}", place=self.partial) from None
+        self._refuse_locked()
+        self.write("lock", json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
+        try:
+            yield
+        finally:
+            (self.partial / "lock").unlink(missing_ok=True)
+            if self.partial.exists() and not any(self.checkpoints.glob("checkpoint-*")):
+                shutil.rmtree(self.partial)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file into the partial directory."""
+        if is_main_process():
+            (self.partial / name).write_text(text, encoding="utf-8")
+
+    def publish(self) -> None:
+        """Rename the finished bundle to its name; a model that was there is removed after that, never before."""
+        old = self.target.with_name(f"{self.target.name}.old-{os.getpid()}")
+        if self.target.exists():
+            self.target.rename(old)
+        self.bundle.rename(self.target)
+        shutil.rmtree(self.partial)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def _refuse_locked(self) -> None:
+        """Raise UsageError where the process that holds the lock still runs, or may run on another host."""
+        try:
+            owner = json.loads((self.partial / "lock").read_text(encoding="utf-8"))
+            pid, host = int(owner["pid"]), str(owner["host"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if host == os.uname().nodename and not _runs(pid):
+            return
+        raise UsageError(
+            f"another run is writing {str(self.partial)!r}: process {pid} on {host}",
+            help=f"wait for it, or remove {str(self.partial / 'lock')!r} if it is gone",
+        )
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
