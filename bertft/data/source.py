@@ -107,7 +107,6 @@ def open_source(path: str, encoding: str | None = None) -> Source:
             raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
         mode = os.fstat(stream.fileno()).st_mode
         if _peek(stream)[:2] == b"\x1f\x8b":
-            # GzipFile offers what BinaryIO needs here: readline and peek
             stream = cast("BinaryIO", gzip.open(stream, "rb"))
     try:
         head = _peek(stream)

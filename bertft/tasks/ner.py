@@ -154,9 +154,7 @@ class Ner:
         found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
         notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
         if (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
-            notes[0] += (
-                f"; written as {'B' + style.separator + 'X' if style.order == 'prefix' else 'X' + style.separator + 'B'}"
-            )
+            notes[0] += f"; written as {style.separator.join('BX' if style.order == 'prefix' else 'XB')}"
         if inconsistent:
             notes += self._inconsistent(examples, style)
         converted = [replace(example, style=style, tags=_converted(example, style)) for example in examples]
