@@ -107,7 +107,7 @@ def open_source(path: str, encoding: str | None = None) -> Source:
             raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
         mode = os.fstat(stream.fileno()).st_mode
         if _peek(stream)[:2] == b"\x1f\x8b":
-            stream = cast("BinaryIO", gzip.open(stream, "rb"))
+            stream = cast("BinaryIO", gzip.open(stream, "rb"))  # noqa: SIM115  (as above)
     try:
         head = _peek(stream)
     except (OSError, EOFError, zlib.error) as error:

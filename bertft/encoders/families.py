@@ -13,7 +13,7 @@ _POSITIONS_BEHIND_PADDING = frozenset(
 # Learning rates of the literature are for encoders of base size (BERT, Devlin et al. 2019, A.3: 2e-5 to 5e-5).
 BASE_LEARNING_RATE = 5e-5
 # The embedded encoder and others of its width are smaller and want more; `DECISIONS.md` has the runs.
-SMALL_LEARNING_RATE = 3e-4
+SMALL_LEARNING_RATE = 1e-4
 SMALL_WIDTH = 384
 
 
