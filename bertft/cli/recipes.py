@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bertft.cli import options
 from bertft.errors import UsageError, did_you_mean
 
 recipes = typer.Typer(
@@ -19,7 +20,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe.")]
 
 
 @recipes.callback()
-def list_recipes(context: typer.Context) -> None:  # noqa: D103  (a docstring would replace the help text)
+def list_recipes(  # noqa: D103  (a docstring would replace the help text)
+    context: typer.Context, quiet: options.Quiet = False, verbose: options.Verbose = False
+) -> None:
+    options.set_verbosity(quiet=quiet, verbose=verbose)
     if context.invoked_subcommand is None:
         from bertft.recipe import shipped
 
@@ -28,11 +32,12 @@ def list_recipes(context: typer.Context) -> None:  # noqa: D103  (a docstring wo
 
 
 @recipes.command()
-def show(name: Name) -> None:
+def show(name: Name, quiet: options.Quiet = False, verbose: options.Verbose = False) -> None:
     """Print a recipe.
 
     Example: bertft recipes show ner
     """
+    options.set_verbosity(quiet=quiet, verbose=verbose)
     print(_text(name), end="")
 
 

@@ -75,7 +75,7 @@ class Layout:
     def __str__(self) -> str:
         what = {"\t": "tab-separated", " ": "blank-separated", "|": "one sentence a line, split by |"}[self.separator]
         tags = "no tags" if self.tags is None else f"tags in column {self.tags + 1}"
-        kind = "CoNLL-U" if self.universal else f"{self.columns} column{'s' if self.columns > 1 else ''}, {what}"
+        kind = "CoNLL-U" if self.universal else f"{_columns(self.columns)}, {what}"
         return f"{kind}; words in column {self.words + 1}, {tags}"
 
 
@@ -294,11 +294,15 @@ def _tokens(text: str, layout: Layout, place: Place) -> Iterator[list[str]]:
     fields = layout.split(text)
     if len(fields) != layout.columns:
         raise DataError(
-            f"the line has {len(fields)} columns, the file has {layout.columns}",
+            f"the line has {_columns(len(fields))}, the file has {_columns(layout.columns)}",
             place=place,
             help="every token line needs the same number of columns; a blank line ends a sentence",
         )
     yield fields
+
+
+def _columns(count: int) -> str:
+    return f"{count} column{'' if count == 1 else 's'}"
 
 
 def _checked(word: str, place: Place) -> str:

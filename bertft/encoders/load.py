@@ -48,7 +48,23 @@ def resolve(name: str) -> Checkpoint:
         raise ModelError("this is a file; a model is a directory with config.json and model.safetensors", place=name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/"):
         raise ModelError(f"there is no directory {name!r}", help="a Hub id has the form `owner/name`")
-    return Checkpoint(name, name, False)
+    cached = _cached(name)
+    return Checkpoint(name, cached, True) if cached else Checkpoint(name, name, False)
+
+
+def _cached(name: str) -> str | None:
+    """Return the snapshot of a Hub id in the local cache, if it has its weights: then no request is made."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        config = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        return None
+    if not isinstance(config, str):
+        return None
+    snapshot = Path(config).parent
+    return str(snapshot) if any(snapshot.glob("*.safetensors")) or any(snapshot.glob("*.bin")) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,10 +129,10 @@ class Ner:
     def parse(self, row: Row, *, labelled: bool) -> Example:
         if row.error is not None:
             raise row.error
-        tokens = _first(row.values, "tokens", "words")
-        if tokens is not None:
+        tokens, text = _first(row.values, "tokens", "words"), row.values.get("text")
+        ours = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
+        if tokens is not None and (ours or not isinstance(text, str)):  # annotation tools keep objects in `tokens`
             return _from_tokens(row, tokens, labelled=labelled)
-        text = row.values.get("text")
         if not isinstance(text, str):
             advice = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
             raise DataError(

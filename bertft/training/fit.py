@@ -12,6 +12,7 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from bertft.console import say
 from bertft.encoders import load
+from bertft.errors import UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16
 from bertft.training.trainer import EncoderTrainer, Padded, Progress, Windows
@@ -41,19 +42,22 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
-    arguments = transformers.TrainingArguments(
-        output_dir=str(checkpoints),
-        seed=recipe.seed,
-        remove_unused_columns=False,
-        label_names=["labels"],
-        **{
-            "disable_tqdm": True,
-            "logging_strategy": "epoch",
-            "metric_for_best_model": f"eval_{job.task.best_metric}",
-            "use_cpu": chosen.type == "cpu",
-            **settings,
-        },
-    )
+    defaults = {
+        "disable_tqdm": True,
+        "logging_strategy": "epoch",
+        "metric_for_best_model": f"eval_{job.task.best_metric}",
+        "use_cpu": chosen.type == "cpu",
+    }
+    try:
+        arguments = transformers.TrainingArguments(
+            output_dir=str(checkpoints),
+            seed=recipe.seed,
+            remove_unused_columns=False,
+            label_names=["labels"],
+            **{**defaults, **settings},
+        )
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"the recipe's `trainer:` does not fit together: {' '.join(str(error).split())}") from error
     engine = Engine(job.task, words, job.window, TorchBackend(model, words.pad))
     progress = Progress(job.counts.words, arguments.gradient_accumulation_steps)
     callbacks: list[transformers.TrainerCallback] = [progress]
