@@ -77,6 +77,9 @@ class Source:
             raise DataError(f"the compressed file is damaged: {error}", place=Place(self.path, number + 1)) from None
         except OSError as error:
             raise DataError(f"cannot read on: {error.strerror or error}", place=Place(self.path, number + 1)) from None
+        finally:
+            if self.path != "-":
+                self._stream.close()
 
     def _undecodable(self, number: int, error: UnicodeDecodeError) -> DataError:
         byte = error.object[error.start]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
@@ -15,10 +15,8 @@ from bertft.encoders import load
 from bertft.errors import UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16
+from bertft.training.plan import Job
 from bertft.training.trainer import EncoderTrainer, Padded, Progress, Windows
-
-if TYPE_CHECKING:
-    from bertft.training.run import Job
 
 
 def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any, Engine]:
