@@ -41,6 +41,8 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
+_YAML_LINE_BREAKS = frozenset("\x85\u2028\u2029")
+_SECTIONS = ("metrics", "columns", "options", "trainer")
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
 
 
@@ -64,6 +66,8 @@ class Recipe:
         values = dataclasses.asdict(self)
         values["metrics"] = list(self.metrics)
         text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        if not _YAML_LINE_BREAKS.isdisjoint(text):  # written raw, PyYAML would read them as the end of a line
+            text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
         return text
 
 
@@ -134,7 +138,7 @@ def coerce(value: object, hint: Any) -> Any:
     arms = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     if type(None) in arms and value in (None, "null", "~"):
         return None
-    for arm in arms:
+    for arm in sorted(arms, key=lambda arm: arm is str):  # any text is a str: the other readings come first
         done, result = _as(value, arm)
         if done:
             return result
@@ -144,7 +148,8 @@ def coerce(value: object, hint: Any) -> Any:
         else getattr(arm, "__name__", "")
         for arm in arms
     ]
-    raise ValueError(f"{value!r} is not {' or '.join('null' if n == 'NoneType' else n for n in names)}")
+    shown = {"NoneType": "null", "tuple": "list"}
+    raise ValueError(f"{value!r} is not {' or '.join(shown.get(n, n) for n in names)}")
 
 
 def _as(value: object, arm: Any) -> tuple[bool, Any]:
@@ -168,7 +173,8 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
             return False, None
         if arm is float:
             return not math.isnan(number), number
-        return number.is_integer(), int(number)
+        whole = math.isfinite(number) and number.is_integer()
+        return whole, int(number) if whole else None
     if arm is str:
         return isinstance(value, str), value
     base = origin or arm
@@ -231,12 +237,23 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is not a name", problem_mark=key_node.start_mark)
             if key_node.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key_node.value!r} stands twice", problem_mark=key_node.start_mark
                 )
             seen.add(key_node.value)
         return super().construct_mapping(node, deep)
+
+
+def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    # YAML 1.1, which PyYAML reads, takes 010 for 8
+    text = loader.construct_scalar(node)
+    return int(text, 0) if text.lower().startswith(("0o", "0x")) else int(text)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -300,7 +317,9 @@ def _override(values: dict[str, Any], override: str) -> str:
         raise UsageError(f"--set {override!r} is not KEY=VALUE", help="for example `--set trainer.num_train_epochs=5`")
     section, _, rest = key.partition(".")
     if rest:
-        inner = values.setdefault(section, {})
+        if values.get(section) is None:
+            values[section] = {}
+        inner = values[section]
         if not isinstance(inner, dict):
             raise UsageError(f"--set {key}: {section} is no section")
         inner[rest] = value
@@ -317,8 +336,14 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
         if key not in hints:
             problems.append((key, _unknown(key, key, hints)))
             continue
+        if value is None and key in _SECTIONS:
+            continue
         try:
-            known[key] = tuple(coerce(value, list)) if key == "metrics" else coerce(value, hints[key])
+            known[key] = coerce(value, hints[key])
+            if key == "metrics":
+                known[key] = tuple(coerce(metric, str) for metric in known[key])
+            elif key == "columns":
+                known[key] = {str(role): str(column) for role, column in known[key].items()}
         except ValueError as error:
             problems.append((key, f"{key}: {error}"))
     for key, value in list((known.get("trainer") or {}).items()):
@@ -338,14 +363,16 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
         _fail(problems, lines, name)
     recipe = Recipe(**known)
     if not 0 < recipe.holdout < 1:
-        raise UsageError(f"holdout: {recipe.holdout} is not between 0 and 1", place=name)
+        _fail([("holdout", f"holdout: {recipe.holdout} is not between 0 and 1")], lines, name)
+    if not 0 <= recipe.seed < 2**32:
+        _fail([("seed", f"seed: {recipe.seed} is not between 0 and {2**32 - 1}")], lines, name)
     return recipe
 
 
 def _fail(problems: Sequence[tuple[str, str]], lines: Mapping[str, int], name: str) -> NoReturn:
     key, fact = problems[0]
     fact, _, advice = fact.partition("; ")
-    place = f"{name}:{lines[key]}" if key in lines else None
+    place = f"{name}:{lines[key]}" if key in lines else name if key == "task" else None
     more = "".join(f"\n{text}" for _, text in problems[1:])
     raise UsageError(fact + more, place=place, help=advice or None)
 

@@ -48,7 +48,7 @@ class Layout:
     def split(self, text: str) -> list[str]:
         """Return the fields of a token line."""
         if self.separator == "\t":
-            return text.split("\t")
+            return [field.strip(" ") for field in text.split("\t")]
         return _BLANKS.split(text.strip(" \t"))
 
     def is_token(self, text: str) -> bool:
@@ -62,6 +62,8 @@ class Layout:
         if not text.startswith("#"):
             return True
         fields = self.split(text)
+        if self.separator == "|":
+            return fields[0].count("|") >= self.columns - 1
         if self.universal or len(fields) != self.columns:
             return False
         if self.columns == 1:
@@ -97,7 +99,8 @@ def infer(sample: Sequence[Line]) -> Layout | None:
     draft = Layout(separator, 0, 0, None)
     rows = [draft.split(text) for text in plain]
     columns, count = Counter(len(row) for row in rows).most_common(1)[0]
-    if (count < 0.9 * len(rows) and len(rows) > 2) or _is_table(texts, rows, separator):
+    odd = len(rows) - count
+    if (odd > 0.1 * len(rows) and (odd > 2 or count == 1)) or _is_table(texts, rows, separator):
         return None
     rows = [row for row in rows if len(row) == columns]
     universal = (
@@ -143,12 +146,14 @@ def _infer_inline(plain: Sequence[str]) -> Layout | None:
 
 
 def _is_table(texts: Sequence[str], rows: Sequence[Sequence[str]], separator: Separator) -> bool:
-    """Recognise a table of texts: no blank line between many rows, and a column of running text."""
-    if len(texts) < 20 or any(is_blank(text) for text in texts):
+    """Recognise a table of texts: some rows, no blank line between them, and a column of running text."""
+    last = max(i for i, text in enumerate(texts) if not is_blank(text))
+    if len(rows) < 5 or any(is_blank(text) for text in texts[:last]):
         return False
     if separator == "\t":
-        return any(sum(" " in row[c] for row in rows if c < len(row)) > 0.5 * len(rows) for c in range(len(rows[0])))
-    return sum("," in text for text in texts) > 0.9 * len(texts)
+        widest = max(map(len, rows))
+        return any(sum(row[c].count(" ") > 1 for row in rows if c < len(row)) > 0.5 * len(rows) for c in range(widest))
+    return sum("," in text for text in texts[: last + 1]) > 0.9 * (last + 1)
 
 
 def with_columns(layout: Layout, columns: Mapping[str, str]) -> Layout:
@@ -212,11 +217,11 @@ def not_a_column_file(path: str, sample: Sequence[Line]) -> DataError:
     )
 
 
-def read(source: Source, layout: Layout, *, unit: Unit = "sentence") -> Iterator[Row]:
+def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: bool = False) -> Iterator[Row]:
     """Yield a row with `tokens`, `tags` (where there are any) and `sentences` (their lengths in tokens) per unit.
 
     Every line of the file belongs to exactly one row, so that `write` can return the file. A sentence that cannot be
-    read gives a row with an error.
+    read gives a row with an error; where the data must be `labelled`, so does a word without a tag.
     """
     block: list[Line] = []
     document, words, seen = 0, 0, False
@@ -224,7 +229,7 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence") -> Iterator
         text = line.content
         boundary = text.startswith(("-DOCSTART-", "# newdoc"))
         if boundary and words and unit == "document":
-            yield _row(source.path, block, layout, document)
+            yield _row(source.path, block, layout, document, labelled=labelled)
             block, words = [], 0
         if boundary:
             document += seen
@@ -235,7 +240,7 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence") -> Iterator
             words += token
             seen = seen or token
         if unit == "sentence" and words and (is_blank(text) or layout.separator == "|"):
-            yield _row(source.path, block, layout, document)
+            yield _row(source.path, block, layout, document, labelled=labelled)
             block, words = [], 0
         if unit == "sentence" and words > MAX_SENTENCE_WORDS:
             raise DataError(
@@ -245,10 +250,10 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence") -> Iterator
                 "`--set options.unit=document`",
             )
     if block:
-        yield _row(source.path, block, layout, document)
+        yield _row(source.path, block, layout, document, labelled=labelled)
 
 
-def _row(path: str, block: Sequence[Line], layout: Layout, document: int) -> Row:
+def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, labelled: bool) -> Row:
     tokens: list[str] = []
     tags: list[str] = []
     sentences: list[int] = []
@@ -270,6 +275,8 @@ def _row(path: str, block: Sequence[Line], layout: Layout, document: int) -> Row
                     tokens.append(_checked(fields[layout.words], here))
                     length += 1
                     if layout.tags is not None:
+                        if labelled and not fields[layout.tags]:
+                            raise DataError(f"the word {fields[layout.words]!r} has no tag", place=here)
                         tags.append(fields[layout.tags])
             if layout.separator == "|":
                 sentences, length = [*sentences, length], 0

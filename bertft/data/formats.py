@@ -53,7 +53,7 @@ def read(
     match chosen:
         case "conll":
             layout = conll.layout_of(source, columns or {})
-            return Input(source, chosen, conll.read(source, layout, unit=unit), layout)
+            return Input(source, chosen, conll.read(source, layout, unit=unit, labelled=labelled), layout)
         case "jsonl":
             return Input(source, chosen, jsonl.read(source, columns or {}))
         case "text":
@@ -82,7 +82,7 @@ def _sniff(source: Source, *, labelled: bool) -> Format:
     first = next((line.content for line in source.sample(_first_filled_line) if line.content.strip()), "")
     if _is_json_object(first):
         return "jsonl"
-    if first.lstrip().startswith("["):
+    if first.strip() == "[" or first.lstrip().startswith(("[{", "[[")):
         raise DataError(
             "this looks like one JSON document; JSON Lines (an object on each line) is read",
             place=Place(source.path, 1),
@@ -106,5 +106,5 @@ def _is_json_object(line: str) -> bool:
         return False
     try:
         return isinstance(json.loads(line), dict)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False

@@ -30,8 +30,9 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Row]:
             continue
         try:
             value = json.loads(content)
-        except json.JSONDecodeError as error:
-            fact = f"not valid JSON: {error.msg} at column {error.colno}"
+        except ValueError as error:  # also a number of more digits than Python reads
+            where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+            fact = f"not valid JSON: {getattr(error, 'msg', error)}{where}"
             advice = "JSON Lines holds one object on each line; a list over several lines: `jq -c '.[]' FILE`"
             yield Row(place, lines=(line,), error=DataError(fact, place=place, help=advice))
         except RecursionError:
@@ -53,8 +54,13 @@ def _with_roles(row: Row, columns: Mapping[str, str]) -> Row:
 
 
 def encode(value: object) -> str:
-    """Return compact one-line JSON that keeps every character readable."""
-    return json.dumps(value, ensure_ascii=False)
+    """Return one-line JSON that keeps every character readable; half a surrogate pair, which UTF-8 has not, escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
 
 
 def amend(row: Row, fields: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from bertft.errors import DataError, UsageError, did_you_mean
 MAX_LINE_BYTES = 64 * 2**20  # a line longer than this is no text; reading on would only fill the memory
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_MAGIC = {b"\x1f\x8b": "gzip", b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet"}
+_MAGIC = {b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet"}
 
 
 class Source:
@@ -38,8 +38,8 @@ class Source:
         self.path = path
         self.encoding = encoding
         self.live = live
-        self._stream = stream
-        self._rest = self._read()
+        self._rest = _read(path, stream, encoding)
+        next(self._rest)
         self._ahead: list[Line] = []
 
     def sample(self, enough: Callable[[Sequence[Line]], bool]) -> Sequence[Line]:
@@ -55,39 +55,54 @@ class Source:
         """
         return itertools.chain(self._ahead, self._rest)
 
-    def _read(self) -> Iterator[Line]:
-        number = 0
-        try:
-            if self.encoding.startswith("utf-16"):
-                text = io.TextIOWrapper(self._stream, self.encoding, errors="strict", newline="\n")
-                for number, line in enumerate(text, 1):
-                    yield Line(number, line)
-                return
-            while raw := self._stream.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(raw) > MAX_LINE_BYTES:
-                    raise DataError("the line is longer than 64 MiB", place=Place(self.path, number))
-                try:
-                    yield Line(number, raw.decode(self.encoding))
-                except UnicodeDecodeError as error:
-                    yield Line(number, raw.decode(self.encoding, "surrogateescape"), self._undecodable(number, error))
-        except UnicodeDecodeError as error:
-            raise self._undecodable(number + 1, error) from None
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"the compressed file is damaged: {error}", place=Place(self.path, number + 1)) from None
-        except OSError as error:
-            raise DataError(f"cannot read on: {error.strerror or error}", place=Place(self.path, number + 1)) from None
-        finally:
-            if self.path != "-":
-                self._stream.close()
 
-    def _undecodable(self, number: int, error: UnicodeDecodeError) -> DataError:
-        byte = error.object[error.start]
-        return DataError(
-            f"byte 0x{byte:02x} at position {error.start + 1} of the line is not valid {self.encoding.upper()}",
-            place=Place(self.path, number),
-            help="name the file's encoding, for example `--encoding latin-1` or `--encoding cp1252`",
-        )
+def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
+    """Yield an empty line 0, then the lines; close the stream when done, or when the reader is dropped.
+
+    Line 0 is taken when a Source is made: a generator that was never started would not close the stream.
+    """
+    number = 0
+    try:
+        yield Line(0, "")
+        if encoding.startswith("utf-16"):
+            text = io.TextIOWrapper(stream, encoding, errors="strict", newline="\n")
+            while line := text.readline(MAX_LINE_BYTES):
+                number += 1
+                if len(line) == MAX_LINE_BYTES:
+                    raise _too_long(path, number)
+                yield Line(number, line)
+            return
+        while raw := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(raw) > MAX_LINE_BYTES:
+                raise _too_long(path, number)
+            try:
+                yield Line(number, raw.decode(encoding))
+            except UnicodeDecodeError as error:
+                text_of_bytes = raw.decode(encoding, "surrogateescape")
+                yield Line(number, text_of_bytes, _undecodable(path, number, encoding, error))
+    except UnicodeDecodeError as error:
+        raise _undecodable(path, number + 1, encoding, error) from None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"the compressed file is damaged: {error}", place=Place(path, number + 1)) from None
+    except OSError as error:
+        raise DataError(f"cannot read on: {error.strerror or error}", place=Place(path, number + 1)) from None
+    finally:
+        if path != "-":
+            stream.close()
+
+
+def _too_long(path: str, number: int) -> DataError:
+    return DataError("the line is longer than 64 MiB", place=Place(path, number))
+
+
+def _undecodable(path: str, number: int, encoding: str, error: UnicodeDecodeError) -> DataError:
+    byte = error.object[error.start]
+    return DataError(
+        f"byte 0x{byte:02x} at position {error.start + 1} of the line is not valid {encoding.upper()}",
+        place=Place(path, number),
+        help="name the file's encoding, for example `--encoding latin-1` or `--encoding cp1252`",
+    )
 
 
 def open_source(path: str, encoding: str | None = None) -> Source:
@@ -96,38 +111,57 @@ def open_source(path: str, encoding: str | None = None) -> Source:
     Raises DataError for a file that is missing, a directory, unreadable or binary; UsageError for an unknown encoding.
     """
     given = _codec(encoding)
-    if path == "-":
-        stream: BinaryIO = sys.stdin.buffer
-        mode = os.fstat(stream.fileno()).st_mode if _has_descriptor(stream) else stat.S_IFREG
-    else:
-        try:
-            stream = open(path, "rb")  # noqa: SIM115  (the caller reads it to its end; the process is short)
-        except FileNotFoundError:
-            raise DataError(f"there is no file {path!r}", place=path, help=_neighbours(path)) from None
-        except IsADirectoryError:
-            raise DataError("this is a directory, not a file", place=path, help="name one file in it") from None
-        except OSError as error:
-            raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
-        mode = os.fstat(stream.fileno()).st_mode
-        if _peek(stream)[:2] == b"\x1f\x8b":
-            stream = cast("BinaryIO", gzip.open(stream, "rb"))  # noqa: SIM115  (as above)
+    stream, live = _open_stdin() if path == "-" else _open_file(path)
     try:
-        head = _peek(stream)
-    except (OSError, EOFError, zlib.error) as error:
+        return Source(path, stream, _encoding(path, _peek(stream), given), live=live)
+    except (EOFError, OSError, zlib.error) as error:
+        stream.close()
         raise DataError(f"the compressed file is damaged: {error}", place=Place(path, 1)) from None
+    except DataError:
+        stream.close()
+        raise
+
+
+def _open_stdin() -> tuple[BinaryIO, bool]:
+    """Return stdin and whether it may pause: it is read by a thread, so it gets a buffer of its own."""
+    try:
+        descriptor = sys.stdin.fileno()
+    except (OSError, AttributeError):  # an in-memory stdin, as test runners set it
+        return sys.stdin.buffer, False
+    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    return open(descriptor, "rb", closefd=False), not regular
+
+
+def _open_file(path: str) -> tuple[BinaryIO, bool]:
+    try:
+        stream = open(path, "rb")  # noqa: SIM115  (Source closes it at its end)
+        regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        if regular and _peek(stream)[:2] == b"\x1f\x8b":
+            stream.close()
+            return cast("BinaryIO", gzip.open(path, "rb")), False
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path!r}", place=path, help=_neighbours(path)) from None
+    except IsADirectoryError:
+        raise DataError("this is a directory, not a file", place=path, help="name one file in it") from None
+    except OSError as error:
+        raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
+    return stream, not regular
+
+
+def _encoding(path: str, head: bytes, given: str | None) -> str:
+    """Return the codec for a file that begins with `head`; raises DataError where it is no text."""
     for bom, name in _BOMS:
         if head.startswith(bom):
-            return Source(path, stream, name, live=not stat.S_ISREG(mode))
-    if not (given or "").startswith("utf-16") and (
-        b"\0" in head[:4096] or head.startswith(tuple(magic for magic in _MAGIC if len(magic) > 2))
-    ):
-        kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+            return name
+    kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic) and len(magic) > 2), None)
+    if (kind or b"\0" in head) and not (given or "").startswith("utf-16"):
+        kind = kind or next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
         raise DataError(
             f"this is a {kind} file, not text" if kind else "this is a binary file, not text",
             place=Place(path, 1),
             help="text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`",
         )
-    return Source(path, stream, given or "utf-8", live=not stat.S_ISREG(mode))
+    return given or "utf-8"
 
 
 def _codec(encoding: str | None) -> str | None:
@@ -135,18 +169,11 @@ def _codec(encoding: str | None) -> str | None:
         return None
     try:
         name = codecs.lookup(encoding).name
+        "".encode(encoding)  # base64 and its like are codecs, but not of text
     except LookupError:
         close = did_you_mean(encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "iso-8859-15"), "try latin-1 or cp1252")
         raise UsageError(f"unknown encoding {encoding!r}", help=close) from None
     return {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name)
-
-
-def _has_descriptor(stream: BinaryIO) -> bool:
-    try:
-        stream.fileno()
-    except (OSError, AttributeError):  # an in-memory stdin, as test runners set it
-        return False
-    return True
 
 
 def _peek(stream: BinaryIO) -> bytes:

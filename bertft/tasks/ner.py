@@ -378,6 +378,11 @@ def _first(values: Mapping[str, Any], *names: str) -> Any:
     return next((values[name] for name in names if name in values), None)
 
 
+def _well_formed(word: str) -> str:
+    """Return `word` with halves of surrogate pairs, which JSON can carry and a tokenizer cannot read, as `?`."""
+    return word.encode("utf-8", "replace").decode()
+
+
 def _converted(example: Example, style: TagStyle) -> tuple[str, ...] | None:
     if example.written is None:
         return None
@@ -410,7 +415,7 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
     ends = list(accumulate((len(token) + 1 for token in tokens), initial=0))
     return Example(
         row.place,
-        tuple(tokens),
+        tuple(map(_well_formed, tokens)),
         " ".join(tokens),
         tuple((start, start + len(token)) for start, token in zip(ends, tokens, strict=False)),
         tuple(row.values.get("sentences", (len(tokens),))),
@@ -422,7 +427,7 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
 
 def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
     spans = split_words(text)
-    words = tuple(text[start:end] for start, end in spans)
+    words = tuple(_well_formed(text[start:end]) for start, end in spans)
     example = Example(row.place, words, text, tuple(spans), (len(words),), False)
     if not labelled:
         return example
