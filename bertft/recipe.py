@@ -166,6 +166,8 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
         return isinstance(value, bool), value
     if isinstance(value, bool):
         return False, None
+    if arm is int and isinstance(value, int):
+        return True, value
     if arm is int or arm is float:
         try:
             number = float(value)  # type: ignore[arg-type]  # a TypeError is the answer
