@@ -17,6 +17,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import math
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -166,8 +167,8 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
         return isinstance(value, bool), value
     if isinstance(value, bool):
         return False, None
-    if arm is int and isinstance(value, int):
-        return True, value
+    if arm is int and (isinstance(value, int) or (isinstance(value, str) and re.fullmatch("[-+]?[0-9]+", value))):
+        return True, int(value)
     if arm is int or arm is float:
         try:
             number = float(value)  # type: ignore[arg-type]  # a TypeError is the answer
@@ -234,6 +235,9 @@ class _Loader(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not allowed in a recipe", problem_mark=mark)
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise yaml.MarkedYAMLError(problem="tags are not allowed in a recipe", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
@@ -264,8 +268,6 @@ class _Dumper(yaml.SafeDumper):
 
 def _resolvers() -> None:
     # YAML 1.2 core schema, section 10.3.2
-    import re
-
     table = (
         ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
         ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),

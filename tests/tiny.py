@@ -180,8 +180,14 @@ FAMILIES = {
         _modernbert,
         "ModernBertConfig",
         {"tokenizer_class": "PreTrainedTokenizerFast", **_BERT_SPECIALS},
-        {**_SIZES, "max_position_embeddings": 128, "global_attn_every_n_layers": 2, "local_attention": 32,
-         "bos_token_id": 1, "eos_token_id": 2},
+        {
+            **_SIZES,
+            "max_position_embeddings": 128,
+            "global_attn_every_n_layers": 2,
+            "local_attention": 32,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
         glues=True,
     ),
     "albert": Family(

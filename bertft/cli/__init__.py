@@ -21,13 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = app(arguments, standalone_mode=False, prog_name="bertft")
         sys.stdout.flush()
+        if result == INTERRUPTED:  # typer makes an exit code of a KeyboardInterrupt
+            return _fail("interrupted", None, INTERRUPTED)
         return result if isinstance(result, int) else 0
     except click.exceptions.UsageError as error:
         return _fail(_usage(error), None, 2)
     except click.exceptions.ClickException as error:
         return _fail(error.format_message(), None, 2)
     except typer.Abort:
-        return INTERRUPTED
+        return _fail("interrupted", None, INTERRUPTED)
     except BertftError as error:
         return _fail(str(error), error, error.exit_code)
     except BrokenPipeError:

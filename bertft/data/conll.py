@@ -249,7 +249,7 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
                 help="for a table of texts use `bertft train classify`; to read on without sentence boundaries, "
                 "`--set options.unit=document`",
             )
-    if block:
+    if block and (words or not labelled):  # what stands behind the last sentence is no record to learn from
         yield _row(source.path, block, layout, document, labelled=labelled)
 
 

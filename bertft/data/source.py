@@ -13,6 +13,7 @@ import itertools
 import os
 import stat
 import sys
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ class Source:
         self.encoding = encoding
         self.live = live
         self._rest = _read(path, stream, encoding)
-        next(self._rest)
+        if path != "-":
+            weakref.finalize(self._rest, stream.close)  # also of a reader that stops early or never starts
         self._ahead: list[Line] = []
 
     def sample(self, enough: Callable[[Sequence[Line]], bool]) -> Sequence[Line]:
@@ -57,13 +59,8 @@ class Source:
 
 
 def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
-    """Yield an empty line 0, then the lines; close the stream when done, or when the reader is dropped.
-
-    Line 0 is taken when a Source is made: a generator that was never started would not close the stream.
-    """
     number = 0
     try:
-        yield Line(0, "")
         if encoding.startswith("utf-16"):
             text = io.TextIOWrapper(stream, encoding, errors="strict", newline="\n")
             while line := text.readline(MAX_LINE_BYTES):
@@ -87,9 +84,6 @@ def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
         raise DataError(f"the compressed file is damaged: {error}", place=Place(path, number + 1)) from None
     except OSError as error:
         raise DataError(f"cannot read on: {error.strerror or error}", place=Place(path, number + 1)) from None
-    finally:
-        if path != "-":
-            stream.close()
 
 
 def _too_long(path: str, number: int) -> DataError:

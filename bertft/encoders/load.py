@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from bertft.console import say
 from bertft.encoders import embedded
 from bertft.encoders.families import max_positions
 from bertft.encoders.words import WordTokenizer, splits_words, with_prefix_space
@@ -80,6 +81,8 @@ def load_config(checkpoint: Checkpoint) -> Any:
     """Return the checkpoint's configuration; raises ModelError where there is none."""
     from transformers import AutoConfig
 
+    if not checkpoint.is_directory:
+        say(f"looking for {checkpoint.name!r} on the Hub")
     with _loading(checkpoint):
         return AutoConfig.from_pretrained(checkpoint.location)
 
@@ -134,17 +137,17 @@ def load_model(
             **config,
         )
     body = f"{model.base_model_prefix}."
-    missing = sorted(key for key in info["missing_keys"] if key.startswith(body) and ".pooler." not in key)
+    unset = set(info["missing_keys"])
+    unset |= {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
+    missing = sorted(key for key in unset if key.startswith(body) and ".pooler." not in key)
     if missing:
         raise ModelError(
-            f"the checkpoint lacks {len(missing)} weights of the encoder, first {missing[0]!r}",
+            f"the checkpoint lacks {len(missing)} weights of the encoder or has them in another size, "
+            f"first {missing[0]!r}",
             place=checkpoint.name,
             help="is it complete, and is its config.json for the same architecture?",
         )
-    fresh = {key for key in info["missing_keys"] if not key.startswith(body)} | {
-        entry[0] if isinstance(entry, tuple) else entry for entry in info.get("mismatched_keys", ())
-    }
-    kept = keeps and not fresh
+    kept = keeps and not any(not key.startswith(body) for key in unset)
     if kept and old != list(labels):
         _reorder(model, [old.index(label) for label in labels])
         model.config.id2label = dict(enumerate(labels))
@@ -170,6 +173,7 @@ def _reorder(model: Any, order: list[int]) -> None:
 def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     """Silence transformers while it loads, and turn what it raises into one ModelError."""
     import transformers
+    from safetensors import SafetensorError
 
     log: Any = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -184,7 +188,7 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
             yield
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _explained(checkpoint, error) from error
     finally:
         log.set_verbosity(verbosity)

@@ -78,10 +78,10 @@ class WordTokenizer:
         if len(starts) == words:
             first = [starts[word] for word in range(words)]
             return EncodedText(raw, first, 0, raw.count(self.unk))
+        bounds = [*sorted(starts.values()), len(raw)]
+        pieces = {word: raw[bounds[i] : bounds[i + 1]] for i, word in enumerate(sorted(starts))}
         ids: list[int] = []
         first = []
-        ends = [*sorted(starts.values())[1:], len(raw)]
-        pieces = {word: raw[start:end] for (word, start), end in zip(sorted(starts.items()), ends, strict=True)}
         for word in range(words):
             first.append(len(ids))
             ids += pieces.get(word, [self.unk])

@@ -125,7 +125,8 @@ def predict(
 ) -> None:
     """Answer every record of the inputs (`-` is stdin), writing to `out` as chunks are done.
 
-    Raises DataError for an input that cannot be read or, under `on_error="fail"`, a bad record.
+    When the reader of `out` has gone (`| head`) it is done. Raises DataError for an input that cannot be read or, under
+    `on_error="fail"`, a bad record.
     """
     kind, target = formats.parse_format(format), formats.parse_format(to)
     if target == "text":
@@ -145,8 +146,11 @@ def predict(
         current = opened if i == 0 else open_input(path)
         say(current.describe())
         for block in answers.answer(current, unbuffered=unbuffered):
-            out.write(block)
-            out.flush()
+            try:
+                out.write(block)
+                out.flush()
+            except BrokenPipeError:
+                return
     if answers.failures:
         fate = "left out" if on_error == "skip" else "answered with null"
         warn(f"{len(answers.failures):,} of {answers.answered + len(answers.failures):,} records were bad and {fate}")

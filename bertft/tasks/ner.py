@@ -215,14 +215,14 @@ class Ner:
         place: Place | None = None
         for example in examples:
             seen.update(example.tags or ())
-            style, place = example.style, example.place
+            style, place = example.style, place or example.place
         if style is not None and style.scheme == "plain":
             return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain"))
         kinds = sorted({_kind(tag) for tag in seen} - {""})
         if not kinds:
             raise DataError(
                 "all tags are `O`: there is nothing to learn",
-                place=place.path if place else None,
+                place=place,
                 help="is this the column of the tags? name it with `--columns tags=N`",
             )
         labels = ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))

@@ -35,7 +35,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
     transformers.set_seed(recipe.seed)
     head = job.task.head()
     model, kept = load.load_model(job.checkpoint, head.architecture, head.labels)
-    size = f"{model.num_parameters() / 1e6:.1f} M parameters"
+    size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
 
     transformers.utils.logging.set_verbosity_error()

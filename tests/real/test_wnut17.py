@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -29,17 +28,24 @@ def test_pipeline_first_finds_the_same_entities(shared: Path, tmp_path: Path) ->
     labelled = read_labelled(bundle.task, str(data / "emerging.dev.conll"))
     pairs, _ = engine(bundle, device="cpu").evaluate(labelled.examples)
     tagger = transformers.pipeline("token-classification", model=str(model), aggregation_strategy="first", device="cpu")
-    # the pipeline cuts words at blanks only in a tokenizer with continuing-subword marks, as this one
-    comparable = same = 0
+    words = bundle.tokenizer.backend.pre_tokenizer
+    # The pipeline's words are the pre-tokenizer's: `spider-man` is three of them, and the last two, which no label was
+    # ever trained on, are read like words. Where each word is one pre-token the two cannot differ.
+    valid = same = whole = 0
+    differ = []
     for example, prediction in pairs:
-        if prediction.argmax != prediction.tags or any(not word.strip() for word in example.words):
+        if prediction.argmax != prediction.tags:
             continue
-        comparable += 1
+        valid += 1
         theirs = [(e["start"], e["end"], e["entity_group"]) for e in tagger(example.text)]
         ours = [(example.spans[e.start][0], example.spans[e.end - 1][1], e.label) for e in prediction.entities]
         same += theirs == ours
-        if theirs != ours:
-            print(json.dumps({"text": example.text, "pipeline": theirs, "bertft": ours}, ensure_ascii=False))
-    print(f"arg max valid in {comparable} of {len(pairs)} sentences ({comparable / len(pairs):.1%}); {same} the same")
-    assert comparable > 0.8 * len(pairs)
-    assert same == comparable
+        if all(len(words.pre_tokenize_str(word)) == 1 for word in example.words):
+            whole += 1
+            differ += [(example.text, theirs, ours)] if theirs != ours else []
+    print(f"arg max valid in {valid} of {len(pairs)} sentences ({valid / len(pairs):.1%}), {same} of them the same")
+    print(f"all words are one pre-token in {whole} of those; {len(differ)} of them differ")
+    assert valid > 0.9 * len(pairs)
+    assert same >= 0.99 * valid
+    assert whole > 0.2 * len(pairs)
+    assert not differ

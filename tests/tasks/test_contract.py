@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -34,7 +35,25 @@ BASE = Callable[[str], Path]
 TRAINED = Callable[[str], Trained]
 
 VANISHING = ("\u200b", "\u00ad", "\ufeff", "")
-AWKWARD = (*VANISHING, "😀", "👩‍👩‍👧‍👦", "🇫🇷", "é", "e\u0301", "\u0301", "שָׁלוֹם", "日本語", "İ", "ﬁ", "[SEP]", "<mask>", "##ing", "▁", "Ġ", "\u2028")
+AWKWARD = (
+    *VANISHING,
+    "😀",
+    "👩‍👩‍👧‍👦",
+    "🇫🇷",
+    "é",
+    "e\u0301",
+    "\u0301",
+    "שָׁלוֹם",
+    "日本語",
+    "İ",
+    "ﬁ",
+    "[SEP]",
+    "<mask>",
+    "##ing",
+    "▁",
+    "Ġ",
+    "\u2028",
+)
 WORD = st.one_of(
     st.sampled_from(AWKWARD),
     st.sampled_from([word for row in tiny.sentences()[:8] for word, _ in row]),
@@ -177,11 +196,11 @@ def test_ids_equal_those_of_auto_tokenizer(base: BASE, trained: TRAINED, family:
     def check(words: list[str]) -> None:
         ours = encoder.encode_words([words])[0]
         bounds = [*ours.first, len(ours.ids)]
-        pieces = [ours.ids[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        pieces = [ours.ids[a:b] for a, b in itertools.pairwise(bounds)]
         for reference in references:
             theirs = reference(words, is_split_into_words=True)
             there = set(theirs.word_ids()) - {None}
-            kept = [id for word, piece in enumerate(pieces) if word in there for id in piece]
+            kept = [token for word, piece in enumerate(pieces) if word in there for token in piece]
             assert [*encoder.prefix, *kept, *encoder.suffix] == theirs["input_ids"]
             assert all(piece == [encoder.unk] for word, piece in enumerate(pieces) if word not in there)
             assert ours.vanished == len(words) - len(there)
@@ -286,9 +305,7 @@ def test_batch_size_changes_no_answer(
 
 @tasks
 @families
-def test_order_and_neighbours_change_no_answer(
-    engine: Engine, task: str, family: str, texts: list[list[str]]
-) -> None:
+def test_order_and_neighbours_change_no_answer(engine: Engine, task: str, family: str, texts: list[list[str]]) -> None:
     forward = rendered(engine, texts, scores=True)
     backward = rendered(engine, texts[::-1], scores=True)[::-1]
     alone = [rendered(engine, [words], scores=True)[0] for words in texts]
@@ -355,7 +372,8 @@ answers = {}
 for directory in sys.argv[1:]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     model = transformers.AutoModelForTokenClassification.from_pretrained(directory).eval()
-    inputs = tokenizer(["Ada", "Stone", "lives", "in", "New", "Haven", "."], is_split_into_words=True, return_tensors="pt")
+    words = ["Ada", "Stone", "lives", "in", "New", "Haven", "."]
+    inputs = tokenizer(words, is_split_into_words=True, return_tensors="pt")
     logits = model(**inputs).logits[0].tolist()
     answers[directory] = {"ids": inputs["input_ids"][0].tolist(), "logits": logits, "labels": model.config.id2label}
 assert "bertft" not in sys.modules

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertft.text.schemes import (
@@ -20,7 +21,7 @@ from bertft.text.schemes import (
     write_bio,
 )
 
-quick = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150)
 TYPES = ("PER", "LOC", "creative-work")
 LETTERS = {"IOB1": "BI", "BIO": "BI", "IOE1": "IE", "IOE2": "IE", "BIOES": "BIES", "BILOU": "BILU"}
 
@@ -45,7 +46,7 @@ def conlleval_spans(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     bioes = str.maketrans("LUM", "ESI")
     pairs = [("O", "") if tag == "O" else (tag[0].translate(bioes), tag[2:]) for tag in tags]
     padded = [("O", ""), *pairs, ("O", "")]
-    boundaries = list(zip(padded, padded[1:], strict=False))
+    boundaries = list(pairwise(padded))
     opened = [i for i, (a, b) in enumerate(boundaries) if starts(a, b)]
     closed = [i for i, (a, b) in enumerate(boundaries) if ends(a, b)]
     return [(start, end, padded[start + 1][1]) for start, end in zip(opened, closed, strict=True)]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertft.text.windows import cut, owners
 
-quick = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=150)
 
 
 @st.composite
@@ -26,7 +28,7 @@ def test_windows_cover_every_token_and_share_the_stride(case: tuple[int, int, in
     assert windows[-1][1] == tokens
     assert all(0 <= end - start <= room for start, end in windows)
     assert all(end - start == room for start, end in windows[:-1])
-    for (_, end), (start, _) in zip(windows, windows[1:], strict=False):
+    for (_, end), (start, _) in pairwise(windows):
         assert end - start == stride
 
 

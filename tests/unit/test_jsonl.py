@@ -1,0 +1,141 @@
+"""JSON Lines: what is read, what is refused, and that the input's own characters come back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertft.data import jsonl
+from bertft.data.row import Line, Place, Row
+from bertft.data.source import Source
+
+
+def rows(data: str | bytes, columns: Mapping[str, str] | None = None) -> list[Row]:
+    stream = BytesIO(data.encode() if isinstance(data, str) else data)
+    return list(jsonl.read(Source("f.jsonl", stream, "utf-8", live=False), columns or {}))
+
+
+def failure(data: str | bytes, columns: Mapping[str, str] | None = None) -> str:
+    (row,) = rows(data, columns)
+    assert row.error is not None
+    return str(row.error)
+
+
+def test_an_object_a_line() -> None:
+    found = rows('{"text": "a"}\n\n  {"text": "b", "n": 1.0}  \r\n\t\n{}')
+    assert [(row.values, row.place.line) for row in found] == [
+        ({"text": "a"}, 1),
+        ({"text": "b", "n": 1.0}, 3),
+        ({}, 5),
+    ]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_object() -> None:
+    assert rows('\ufeff{"text": "a"}\n')[0].values == {"text": "a"}
+
+
+def test_line_separators_of_unicode_end_no_line() -> None:
+    assert rows('{"text": "a\u2028b\u0085c"}\n')[0].values == {"text": "a\u2028b\u0085c"}
+
+
+@pytest.mark.parametrize("line", ['{"text": "a"', "{'text': 'a'}", "text", "", "{]", '{"a":1} {"b":2}', '{"a": 01}'])
+def test_a_line_that_is_no_json_says_where(line: str) -> None:
+    good = '{"text": "a"}'
+    found = rows(f"{good}\n{line or 'x'}\n{good}\n")
+    assert [row.error is None for row in found] == [True, False, True]
+    assert "f.jsonl:2" in str(found[1].error)
+    assert "not valid JSON" in str(found[1].error)
+
+
+@pytest.mark.parametrize(("line", "kind"), [("[1]", "list"), ('"a"', "str"), ("1", "int"), ("null", "NoneType")])
+def test_json_that_is_no_object_is_refused(line: str, kind: str) -> None:
+    assert f"found a {kind}" in failure(line)
+
+
+def test_deep_nesting_is_one_bad_record() -> None:
+    assert "f.jsonl:1" in failure('{"a": ' + "[" * 200_000 + "]" * 200_000 + "}")
+
+
+def test_a_number_of_5000_digits_is_no_crash() -> None:
+    (row,) = rows('{"text": "a", "id": ' + "1" * 5000 + "}")
+    assert row.error is not None or row.values["text"] == "a"
+
+
+def test_invalid_utf8_names_the_option() -> None:
+    message = failure(b'{"text": "M\xfcnchen"}\n')
+    assert "f.jsonl:1" in message
+    assert "--encoding" in message
+
+
+def test_fields_can_be_named() -> None:
+    (row,) = rows('{"words": ["a"], "labels": ["O"]}', {"tokens": "words", "tags": "labels"})
+    assert (row.values["tokens"], row.values["tags"]) == (["a"], ["O"])
+
+
+def test_a_named_field_that_is_missing_is_an_error_of_its_record() -> None:
+    message = failure('{"words": ["a"]}', {"tokens": "wrods"})
+    assert "'wrods'" in message
+    assert "'words'" in message
+    assert "f.jsonl:1" in message
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('{"n": 1.0}', '{"n": 1.0, "prediction": "é"}'),
+        ('{"t": "\\u00e9\\/"}', '{"t": "\\u00e9\\/", "prediction": "é"}'),
+        ('{"a": 1, "a": 2}', '{"a": 1, "a": 2, "prediction": "é"}'),
+        (
+            '{"n": 1e400, "m": -0.0, "big": 12345678901234567890123}',
+            '{"n": 1e400, "m": -0.0, "big": 12345678901234567890123, "prediction": "é"}',
+        ),
+        ('{"a":1,"b":{"c":[]}}', '{"a":1,"b":{"c":[]}, "prediction": "é"}'),
+        ("{}", '{"prediction": "é"}'),
+        ("  { }  ", '{"prediction": "é"}'),
+        ('{ "a": "}" }', '{ "a": "}", "prediction": "é"}'),
+        ('\ufeff{"a": 1}', '{"a": 1, "prediction": "é"}'),
+    ],
+)
+def test_the_input_keeps_its_characters(line: str, expected: str) -> None:
+    for end in ("\n", "\r\n", ""):
+        (row,) = rows(line + end)
+        assert jsonl.amend(row, {"prediction": "é"}) == expected + "\n"
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(value=st.dictionaries(st.text(), JSON, max_size=4), compact=st.booleans(), ascii_only=st.booleans(), more=JSON)
+def test_any_object_comes_back_with_one_field_more(
+    value: dict[str, Any], compact: bool, ascii_only: bool, more: object
+) -> None:
+    value.pop("prediction", None)
+    if not ascii_only:
+        value = json.loads(json.dumps(value).encode("utf-8", "replace"))
+    line = json.dumps(value, ensure_ascii=ascii_only, separators=(",", ":") if compact else None)
+    (row,) = rows(line.encode("utf-8", "surrogatepass") if ascii_only else line)
+    out = jsonl.amend(row, {"prediction": more})
+    assert out.endswith("\n")
+    assert "\n" not in out[:-1]
+    assert json.loads(out) == {**value, "prediction": more}
+
+
+def test_rows_of_other_formats_become_objects() -> None:
+    row = Row(Place("f", 1), {"tokens": ["é"], "sentences": [1]}, (Line(1, "é\n"),))
+    assert jsonl.write(row, {"prediction": None}) == '{"tokens": ["é"], "prediction": null}\n'
+
+
+def test_half_of_a_surrogate_pair_can_be_written_as_utf8() -> None:
+    (row,) = rows('{"text": "Paris \\ud83c"}')
+    line = jsonl.amend(row, {"prediction": {"text": row.values["text"]}})
+    assert json.loads(line.encode("utf-8"))["prediction"] == {"text": "Paris \ud83c"}
