@@ -62,12 +62,12 @@ def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
     number = 0
     try:
         if encoding.startswith("utf-16"):
-            text = io.TextIOWrapper(stream, encoding, errors="strict", newline="\n")
-            while line := text.readline(MAX_LINE_BYTES):
-                number += 1
-                if len(line) == MAX_LINE_BYTES:
-                    raise _too_long(path, number)
-                yield Line(number, line)
+            with io.TextIOWrapper(stream, encoding, errors="strict", newline="\n") as text:
+                while line := text.readline(MAX_LINE_BYTES):
+                    number += 1
+                    if len(line) == MAX_LINE_BYTES:
+                        raise _too_long(path, number)
+                    yield Line(number, line)
             return
         while raw := stream.readline(MAX_LINE_BYTES + 1):
             number += 1
