@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertft.bundle.store import MANIFEST
-from bertft.console import is_main_process
+from bertft.console import is_main_process, warn
 from bertft.errors import UsageError
 
 
@@ -24,7 +24,7 @@ class Place:
     @property
     def partial(self) -> Path:
         """The directory of the unfinished run."""
-        return self.target.with_name(self.target.name + ".partial")
+        return self.target.parent / f"{self.target.name}.partial"
 
     @property
     def checkpoints(self) -> Path:
@@ -80,7 +80,9 @@ class Place:
             yield
         finally:
             (self.partial / "lock").unlink(missing_ok=True)
-            if self.partial.exists() and not any(self.checkpoints.glob("checkpoint-*")):
+            if any(self.checkpoints.glob("checkpoint-*")):
+                warn(f"the run so far is in {str(self.partial)!r}; the same command with `--resume` continues it")
+            elif self.partial.exists():
                 shutil.rmtree(self.partial)
 
     def write(self, name: str, text: str) -> None:
@@ -90,7 +92,7 @@ class Place:
 
     def publish(self) -> None:
         """Rename the finished bundle to its name; a model that was there is removed after that, never before."""
-        old = self.target.with_name(f"{self.target.name}.old-{os.getpid()}")
+        old = self.target.parent / f"{self.target.name}.old-{os.getpid()}"
         if self.target.exists():
             self.target.rename(old)
         self.bundle.rename(self.target)

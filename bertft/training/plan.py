@@ -64,16 +64,15 @@ def plan(recipe: Recipe, *, data: str, dev: str | None, test: str | None, format
 
     task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {"labels": []})
     rows = read(data, task)
+    task = task.prepare(rows.examples)
     if dev is None:
         kept, held = hold_out(
             rows.examples, share=recipe.holdout, seed=recipe.seed, group=task.group, labels=task.labels_of
         )
         say(f"no --dev: {len(held):,} of {len(rows.examples):,} rows held out by group, seed {recipe.seed}")
-        task = task.prepare(kept)
         rows = Labelled(kept, {**rows.info, "rows": len(kept)})
         held_out = Labelled(held, {**rows.info, "rows": len(held)})
     else:
-        task = task.prepare(rows.examples)
         held_out = read(dev, task)
     splits = Splits(rows, held_out, read(test, task) if test else None)
 
