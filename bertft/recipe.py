@@ -299,6 +299,9 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
         raise UsageError(f"the recipe is not valid YAML: {error}", place=name) from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError("a recipe is a mapping of keys to values", place=name)
+    for section in values.values():
+        if isinstance(section, dict) and not all(isinstance(key, str) for key in section):
+            raise UsageError("the keys of a section are names", place=name)
     lines = {}
     for key, child in node.value if node is not None else ():
         lines[key.value] = key.start_mark.line + 1

@@ -46,8 +46,8 @@ def render(recipe: Recipe, task: Task[Any, Any, Any], metrics: Mapping[str, Any]
             "    bertft predict MODEL text.txt",
             "    bertft eval MODEL --data test.conll",
             "",
-            f"In plain transformers: `{task.head().architecture}.from_pretrained(MODEL)` gives the same logits. Not in "
-            "these weights, but in `bertft.json`: decoding under the constraints of BIO, and windows over long texts.",
+            f"In plain transformers: `{task.head().architecture}.from_pretrained(MODEL)` gives the same logits. What "
+            "it cannot express is in `bertft.json`: how answers are decoded, and the windows over long texts.",
             "",
             f"Trained with seed {recipe.seed}; `recipe.yaml` repeats the run.",
             "",

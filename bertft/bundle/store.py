@@ -133,11 +133,11 @@ def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:
         task = task_class(manifest["task"]).restore(manifest["options"], manifest["state"])
         window = WindowSize(**manifest["window"])
         backend = Backend.from_file(str(path.parent / "tokenizer.json"))
+        words = WordTokenizer.of(backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"])
     except ModelError:
         raise
     except Exception as error:  # tokenizers raises bare Exception; any fault here means a damaged bundle
         raise ModelError(f"the model directory is damaged: {type(error).__name__}: {error}", place=path) from error
-    words = WordTokenizer.of(backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"])
     return Bundle(checkpoint, task, words, window, manifest)
 
 
@@ -151,9 +151,12 @@ def _open_plain(checkpoint: Checkpoint) -> Bundle:
             help=f"train one from it: `bertft train ner --data FILE --model {checkpoint.name}`",
         )
     labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    task = task_class(name).restore({}, {"labels": labels})
+    # By arg max: a foreign model may have been trained on IOB1, whose entities the constraints of BIO would forbid.
+    task = task_class(name).restore({"decode": "argmax"}, {"labels": labels})
     tokenizer = load.load_tokenizer(checkpoint, config)
-    assumed = f"{checkpoint.name} has no {MANIFEST}: taken for task {name}, labels {', '.join(labels[:9])}"
+    assumed = (
+        f"{checkpoint.name} has no {MANIFEST}: taken for task {name}, arg max decoding, labels {', '.join(labels[:9])}"
+    )
     return Bundle(checkpoint, task, tokenizer.words, default_window(tokenizer, None, None), {}, assumed)
 
 

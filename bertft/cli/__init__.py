@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bertft.errors import BertftError, did_you_mean, printable
 
-INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+INTERRUPTED, BUG = 130, 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

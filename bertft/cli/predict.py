@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
 
 from bertft.cli import options
+from bertft.data.row import OnError
 from bertft.errors import UsageError
-
-
-class OnError(StrEnum):
-    """What a bad record does: end with exit 3, be left out, or be answered with null."""
-
-    fail = "fail"
-    skip = "skip"
-    null = "null"
 
 
 def predict_command(
@@ -28,7 +20,7 @@ def predict_command(
     format: options.FormatOption = "auto",
     to: Annotated[str, typer.Option(help="auto, jsonl or conll; auto: conll for column files, else jsonl.")] = "auto",
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write here, not to stdout.")] = None,
-    on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = OnError.fail,
+    on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = "fail",
     field: Annotated[str, typer.Option(help="The name of the field that is added.")] = "prediction",
     scores: Annotated[bool, typer.Option("--scores", help="Add the probability of every answer.")] = False,
     columns: options.Columns = None,
@@ -48,7 +40,7 @@ def predict_command(
     options.set_verbosity(quiet=quiet, verbose=verbose)
     inputs = files or ["-"]
     for name in inputs:
-        if name != "-" and " " in name and not Path(name).exists():
+        if name != "-" and " " in name and not os.path.exists(name):
             raise UsageError(
                 f"there is no file {name[:60]!r}",
                 help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",
@@ -65,7 +57,7 @@ def predict_command(
             encoding=encoding,
             columns=options.parse_columns(columns),
             field=field,
-            on_error=on_error.value,
+            on_error=on_error,
             scores=scores,
             device=device,
             batch_tokens=batch_tokens,

@@ -47,11 +47,14 @@ def copy(
     dest: Annotated[
         str | None, typer.Argument(metavar="[DEST]", help="A file or directory; default NAME.yaml.")
     ] = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
 ) -> None:
     """Copy a recipe to a file of your own, to be changed and trained with.
 
     Example: bertft recipes copy ner my-ner.yaml
     """
+    options.set_verbosity(quiet=quiet, verbose=verbose)
     text = _text(name)
     path = Path(dest or f"{name}.yaml")
     if path.is_dir():

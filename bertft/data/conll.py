@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -44,6 +44,8 @@ class Layout:
     words: int
     tags: int | None
     universal: bool = False
+    known_tags: frozenset[str] = frozenset()
+    """Tags of the first lines, which tell a token `#` from a comment where the tags have no prefixes."""
 
     def split(self, text: str) -> list[str]:
         """Return the fields of a token line."""
@@ -51,13 +53,13 @@ class Layout:
             return [field.strip(" ") for field in text.split("\t")]
         return _BLANKS.split(text.strip(" \t"))
 
-    def is_token(self, text: str) -> bool:
-        """Say whether a line that is not blank is a token (and no comment or document mark).
+    def is_token(self, text: str, *, inside: bool) -> bool:
+        """Say whether a line is a token: no blank line, comment or document mark.
 
-        `#` opens a comment unless the line has as many fields as a token and, where there are tags, a tag in its place:
-        in tweets `#` is a token.
+        `#` opens a comment unless the line has as many fields as a token, and stands `inside` a sentence or has a tag
+        where a token has one: in tweets `#` is a token.
         """
-        if text.startswith("-DOCSTART-"):
+        if is_blank(text) or text.startswith("-DOCSTART-"):
             return False
         if not text.startswith("#"):
             return True
@@ -66,9 +68,17 @@ class Layout:
             return fields[0].count("|") >= self.columns - 1
         if self.universal or len(fields) != self.columns:
             return False
-        if self.columns == 1:
-            return text[1:2] not in ("", " ")
-        return self.separator == "\t" or self.tags is None or bool(_TAG.fullmatch(fields[self.tags]))
+        if inside or self.separator == "\t" or self.tags is None:
+            return True
+        return fields[self.tags] in self.known_tags or bool(_TAG.fullmatch(fields[self.tags]))
+
+    def tokens(self, lines: Iterable[Line]) -> Iterator[tuple[Line, bool]]:
+        """Yield each line and whether it is a token."""
+        inside = False
+        for line in lines:
+            token = self.is_token(line.content, inside=inside)
+            inside = token or (inside and not is_blank(line.content))
+            yield line, token
 
     def is_word(self, fields: Sequence[str]) -> bool:
         """Say whether a token's fields are a word: the multiword and empty-node lines of CoNLL-U are not."""
@@ -108,7 +118,13 @@ def infer(sample: Sequence[Line]) -> Layout | None:
     )
     indexed = columns > 2 and all(row[0].isdigit() for row in rows) and rows[0][0] in ("0", "1")
     words = 1 if universal or indexed else 0
-    return Layout(separator, columns, words, _infer_tags(rows, words, universal=universal), universal)
+    tags = _infer_tags(rows, words, universal=universal)
+    return _knowing_tags(Layout(separator, columns, words, tags, universal), rows)
+
+
+def _knowing_tags(layout: Layout, rows: Sequence[Sequence[str]]) -> Layout:
+    column = layout.tags
+    return layout if column is None else replace(layout, known_tags=frozenset(row[column] for row in rows))
 
 
 def _infer_tags(rows: Sequence[Sequence[str]], words: int, *, universal: bool) -> int | None:
@@ -128,9 +144,7 @@ def has_scheme_tags(lines: Sequence[Line], layout: Layout) -> bool:
     """Say whether the lines are column data beyond doubt: CoNLL-U, or a column of tags with prefixes or `O`."""
     if layout.universal or layout.separator == "|":
         return True
-    rows = [
-        layout.split(line.content) for line in lines if not is_blank(line.content) and layout.is_token(line.content)
-    ]
+    rows = [layout.split(line.content) for line, token in layout.tokens(lines) if token]
     tags = [row[layout.tags] for row in rows if layout.tags is not None and len(row) == layout.columns]
     return bool(tags) and sum(bool(_TAG.fullmatch(tag)) for tag in tags) >= 0.9 * len(tags)
 
@@ -190,15 +204,16 @@ def sample(source: Source) -> Sequence[Line]:
     return source.sample(enough)
 
 
-def layout_of(source: Source, columns: Mapping[str, str]) -> Layout:
+def layout_of(source: Source, columns: Mapping[str, str], *, labelled: bool = True) -> Layout:
     """Return the layout of an input from its first lines, with the given columns put in.
 
-    Raises DataError where the input is empty or no column file, UsageError for a column that it has not.
+    Raises DataError where the input is empty or no column file, UsageError for a column that it has not. In `labelled`
+    data a line that cannot be decoded is an error here; else it is one where its record comes.
     """
     lines = sample(source)
-    for line in lines:
-        if line.error is not None:
-            raise line.error
+    bad = next((line.error for line in lines if line.error is not None), None)
+    if bad is not None and labelled:
+        raise bad
     if all(is_blank(line.content) for line in lines):
         raise DataError("the file is empty", place=Place(source.path, 1))
     layout = infer(lines)
@@ -218,27 +233,22 @@ def not_a_column_file(path: str, sample: Sequence[Line]) -> DataError:
 
 
 def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: bool = False) -> Iterator[Row]:
-    """Yield a row with `tokens`, `tags` (where there are any) and `sentences` (their lengths in tokens) per unit.
+    """Yield a row with `tokens` and `tags` (where there are any) per unit.
 
     Every line of the file belongs to exactly one row, so that `write` can return the file. A sentence that cannot be
     read gives a row with an error; where the data must be `labelled`, so does a word without a tag.
     """
     block: list[Line] = []
-    document, words, seen = 0, 0, False
-    for line in source.lines():
+    document, words = 0, 0
+    for line, token in layout.tokens(source.lines()):
         text = line.content
         boundary = text.startswith(("-DOCSTART-", "# newdoc"))
-        if boundary and words and unit == "document":
+        if boundary and words:
             yield _row(source.path, block, layout, document, labelled=labelled)
             block, words = [], 0
-        if boundary:
-            document += seen
-            seen = False
+        document += boundary
         block.append(line)
-        if layout.separator == "|" or not is_blank(text):
-            token = not is_blank(text) and layout.is_token(text)
-            words += token
-            seen = seen or token
+        words += token
         if unit == "sentence" and words and (is_blank(text) or layout.separator == "|"):
             yield _row(source.path, block, layout, document, labelled=labelled)
             block, words = [], 0
@@ -256,15 +266,16 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
 def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, labelled: bool) -> Row:
     tokens: list[str] = []
     tags: list[str] = []
+    numbers: list[int] = []
     sentences: list[int] = []
     length, place = 0, None
     try:
-        for line in block:
+        for line, token in layout.tokens(block):
             text = line.content
             if is_blank(text):
                 sentences, length = ([*sentences, length] if length else sentences), 0
                 continue
-            if not layout.is_token(text):
+            if not token:
                 continue
             if line.error is not None:
                 raise line.error
@@ -273,6 +284,7 @@ def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, lab
             for fields in _tokens(text, layout, here):
                 if layout.is_word(fields):
                     tokens.append(_checked(fields[layout.words], here))
+                    numbers.append(line.number)
                     length += 1
                     if layout.tags is not None:
                         if labelled and not fields[layout.tags]:
@@ -284,10 +296,10 @@ def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, lab
         return Row(place or Place(path, block[0].number), lines=tuple(block), error=error, document=document)
     if length:
         sentences.append(length)
-    values: dict[str, object] = {"tokens": tokens, "sentences": sentences}
-    if layout.tags is not None:
-        values["tags"] = tags
-    return Row(place or Place(path, block[0].number), values, tuple(block), document=document)
+    values = {"tokens": tokens} if layout.tags is None else {"tokens": tokens, "tags": tags}
+    place = place or Place(path, block[0].number)
+    lines, lengths = tuple(block), tuple(sentences)
+    return Row(place, values, lines, document=document, sentences=lengths, numbers=tuple(numbers))
 
 
 def _tokens(text: str, layout: Layout, place: Place) -> Iterator[list[str]]:
@@ -322,13 +334,13 @@ def write(row: Row, layout: Layout, tags: Sequence[str] | None) -> str:
     """Return the row's lines with one more field on each token line, every other byte kept.
 
     `tags` are in the order of the row's words; None (a record that failed) writes `_`, and so do the lines of CoNLL-U
-    that are no words.
+    that are no words. White space in a tag, which would make more fields of it, is written as `_`.
     """
     out: list[str] = []
-    values = iter(tags if tags is not None else ())
-    for line in row.lines:
+    values = map(_one_field, tags if tags is not None else ())
+    for line, token in layout.tokens(row.lines):
         content = line.content
-        if is_blank(content) or not layout.is_token(content):
+        if not token:
             out.append(line.text)
         elif layout.separator == "|":
             out.append(re.sub(r"[^ \t\r\n]+", lambda item: f"{item[0]}|{next(values, '_')}", line.text))
@@ -340,6 +352,16 @@ def write(row: Row, layout: Layout, tags: Sequence[str] | None) -> str:
     return "".join(out)
 
 
-def write_words(words: Sequence[str], tags: Sequence[str]) -> str:
-    """Return a sentence of a row that was no column file: word, tab, tag, and a blank line."""
-    return "".join(f"{word}\t{tag}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+def write_words(place: Place, words: Sequence[str], tags: Sequence[str]) -> str:
+    """Return a sentence of a row that was no column file: word, tab, tag, and a blank line.
+
+    Raises DataError for a word that a column cannot hold: an empty one, or one with a tab or a line break in it.
+    """
+    for word in words:
+        if not word or not {"\t", "\n", "\r"}.isdisjoint(word):
+            raise DataError(f"the token {word!r} cannot stand in a column file", place=place, help="`--to jsonl` can")
+    return "".join(f"{word}\t{_one_field(tag)}\n" for word, tag in zip(words, tags, strict=True)) + "\n"
+
+
+def _one_field(tag: str) -> str:
+    return re.sub(r"\s+", "_", tag)

@@ -17,6 +17,9 @@ from bertft.errors import DataError, UsageError
 Format = Literal["text", "jsonl", "conll"]
 FORMATS: tuple[Format, ...] = ("text", "jsonl", "conll")
 
+ROLES = ("tokens", "words", "tags", "text", "entities")
+"""What `--columns` can name."""
+
 _SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".conllu": "conll", ".conll": "conll"}
 
 
@@ -48,15 +51,20 @@ def read(
     `labelled` says that the data must carry labels, which plain text cannot. Raises DataError for an input that cannot
     be read, UsageError for columns that it has not.
     """
+    wrong = next((role for role in columns or {} if role not in ROLES), None)
+    if wrong is not None:
+        raise UsageError(f"--columns {wrong}=…: there is no such role", help=f"roles are {', '.join(ROLES)}")
     source = open_source(path, encoding)
     chosen = format or _sniff(source, labelled=labelled)
     match chosen:
         case "conll":
-            layout = conll.layout_of(source, columns or {})
+            layout = conll.layout_of(source, columns or {}, labelled=labelled)
             return Input(source, chosen, conll.read(source, layout, unit=unit, labelled=labelled), layout)
         case "jsonl":
             return Input(source, chosen, jsonl.read(source, columns or {}))
         case "text":
+            if columns:
+                raise UsageError(f"--columns: {path} is plain text, which has none", help="name its `--format`")
             return Input(source, chosen, text.read(source))
 
 
@@ -80,9 +88,9 @@ def _sniff(source: Source, *, labelled: bool) -> Format:
     if suffix is not None:
         return suffix
     first = next((line.content for line in source.sample(_first_filled_line) if line.content.strip()), "")
-    if _is_json_object(first):
+    if first.lstrip().startswith("{") and _is_json(first, dict):
         return "jsonl"
-    if first.strip() == "[" or first.lstrip().startswith(("[{", "[[")):
+    if first.strip() == "[" or (first.lstrip().startswith(("[{", "[[")) and (labelled or _is_json(first, list))):
         raise DataError(
             "this looks like one JSON document; JSON Lines (an object on each line) is read",
             place=Place(source.path, 1),
@@ -101,10 +109,8 @@ def _first_filled_line(lines: Sequence[Line]) -> bool:
     return bool(lines[-1].content.strip()) or len(lines) >= conll.SAMPLE_LINES
 
 
-def _is_json_object(line: str) -> bool:
-    if not line.lstrip().startswith("{"):
-        return False
+def _is_json(line: str, kind: type) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(json.loads(line), kind)
     except (ValueError, RecursionError):
         return False

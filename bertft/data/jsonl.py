@@ -50,7 +50,10 @@ def _with_roles(row: Row, columns: Mapping[str, str]) -> Row:
     if missing:
         advice = f"the fields of this object are {', '.join(map(repr, row.values))}"
         return replace(row, error=DataError(f"there is no field {missing[0]!r}", place=row.place, help=advice))
-    return replace(row, values={**row.values, **{role: row.values[name] for role, name in columns.items()}})
+    values = {**row.values, **{role: row.values[name] for role, name in columns.items()}}
+    if "text" in columns and not {"tokens", "words"} & columns.keys():
+        values = {key: value for key, value in values.items() if key not in ("tokens", "words")}
+    return replace(row, values=values)
 
 
 def encode(value: object) -> str:
@@ -71,5 +74,4 @@ def amend(row: Row, fields: Mapping[str, Any]) -> str:
 
 def write(row: Row, fields: Mapping[str, Any]) -> str:
     """Return the values of a row of any other format, and `fields`, as one JSON line."""
-    own = {key: value for key, value in row.values.items() if key != "sentences"}
-    return encode({**own, **fields}) + "\n"
+    return encode({**row.values, **fields}) + "\n"

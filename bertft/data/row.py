@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from typing_extensions import override
 
 from bertft.errors import DataError
+
+OnError = Literal["fail", "skip", "null"]
+"""What a bad record does to a stream of them: end it, be left out, or be answered with null."""
 
 
 class Place(NamedTuple):
@@ -41,7 +44,9 @@ class Row:
     """One record of a file.
 
     `values` holds the record's fields by name (`text`, `tokens`, `tags`, ...). `lines` are the lines it was read from,
-    for a writer that passes them through. A record that could not be read has an `error` and may lack values.
+    for a writer that passes them through. A record that could not be read has an `error` and may lack values. Where a
+    record has `tokens`, `sentences` may hold the lengths of its sentences and `numbers` the line of each token.
+    `document` counts from 1; it is 0 where the file marks no documents.
     """
 
     place: Place
@@ -49,3 +54,5 @@ class Row:
     lines: tuple[Line, ...] = ()
     error: DataError | None = None
     document: int = 0
+    sentences: tuple[int, ...] = ()
+    numbers: tuple[int, ...] = ()

@@ -164,7 +164,7 @@ def _codec(encoding: str | None) -> str | None:
     try:
         name = codecs.lookup(encoding).name
         "".encode(encoding)  # base64 and its like are codecs, but not of text
-    except LookupError:
+    except (LookupError, UnicodeError):
         close = did_you_mean(encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "iso-8859-15"), "try latin-1 or cp1252")
         raise UsageError(f"unknown encoding {encoding!r}", help=close) from None
     return {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name)

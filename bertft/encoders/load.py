@@ -41,11 +41,11 @@ def resolve(name: str) -> Checkpoint:
     if name == embedded.NAME:
         return Checkpoint(name, str(embedded.locate()), True)
     path = Path(name).expanduser()
-    if path.is_dir():
+    if os.path.isdir(path):
         if not (path / "config.json").is_file():
             raise ModelError("this directory is no model: it has no config.json", place=name)
         return Checkpoint(name, str(path), True)
-    if path.exists():
+    if os.path.exists(path):
         raise ModelError("this is a file; a model is a directory with config.json and model.safetensors", place=name)
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/"):
         raise ModelError(f"there is no directory {name!r}", help="a Hub id has the form `owner/name`")
@@ -173,7 +173,6 @@ def _reorder(model: Any, order: list[int]) -> None:
 def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     """Silence transformers while it loads, and turn what it raises into one ModelError."""
     import transformers
-    from safetensors import SafetensorError
 
     log: Any = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
@@ -188,7 +187,7 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
             yield
     except ModelError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+    except Exception as error:  # a damaged model fails in as many ways as it has files
         raise _explained(checkpoint, error) from error
     finally:
         log.set_verbosity(verbosity)

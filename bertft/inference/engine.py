@@ -73,6 +73,6 @@ class Engine:
         lengths = np.fromiter((len(window.input_ids) for window in windows), dtype=np.intp, count=len(windows))
         order = np.argsort(-lengths, kind="stable").tolist()
         while order:
-            size = max(1, self.batch_tokens // int(lengths[order[0]]))
+            size = max(1, self.batch_tokens // max(1, int(lengths[order[0]])))
             yield order[:size]
             order = order[size:]

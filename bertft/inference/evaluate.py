@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from bertft.bundle.store import open_bundle
@@ -74,8 +74,8 @@ def evaluate(
         bundle.task,
         data,
         format=kind,
-        encoding=encoding or bundle.manifest.get("encoding"),
-        columns=columns or bundle.manifest.get("columns"),
+        encoding=encoding,
+        columns=columns,
         limit=limit,
     )
     from bertft.inference.load import engine
@@ -106,34 +106,47 @@ def report_counts(counts: Counts) -> None:
 
 
 class ExtraMetrics:
-    """Metrics beyond the task's own, by name or path, through `evaluate.load`."""
+    """Metrics beyond the task's own, by name or path, through `evaluate.load`.
+
+    They are loaded at once, so that a wrong name is said before a training; one that fails later is a warning.
+    """
 
     def __init__(self, names: Sequence[str], trust_remote_code: bool) -> None:
         for name in names:
-            if Path(name).exists() and not trust_remote_code:
+            if ("/" in name or os.path.exists(name)) and not trust_remote_code:
                 raise UsageError(
-                    f"the metric {name!r} is a file, and loading it runs its code",
+                    f"the metric {name!r} is somebody's code, and loading it runs it",
                     help="`--trust-remote-code` allows that, once you have read it",
                 )
-        self.names = tuple(names)
+        self._metrics = {name: _load_metric(name) for name in names}
 
     def score(self, task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
         """Return `{"extra": {name: results}}`, or nothing where no metric was asked for."""
-        if not self.names:
+        if not self._metrics:
             return {}
-        import evaluate
-
         references, predictions = task.references(pairs)
-        results = {}
-        for name in self.names:
+        results: dict[str, Any] = {}
+        for name, metric in self._metrics.items():
             try:
-                metric = evaluate.load(name)
-                results[name] = metric.compute(references=references, predictions=predictions)
-            except Exception as error:  # a metric is foreign code, and evaluate's own errors have no common base
-                first = str(error).splitlines()[0] if str(error) else type(error).__name__
-                advice = "a metric's name is looked up on the Hub; offline, give the path of its script"
-                raise UsageError(f"the metric {name!r} failed: {first[:200]}", help=advice) from error
-        return {"extra": {name: _jsonable(result) for name, result in results.items()}}
+                results[name] = _jsonable(metric.compute(references=references, predictions=predictions))
+            except Exception as error:  # foreign code; what it was asked for besides must not be lost with it
+                results[name] = None
+                warn(f"the metric {name!r} failed: {_first_line(error)}")
+        return {"extra": results}
+
+
+def _load_metric(name: str) -> Any:
+    import evaluate
+
+    try:
+        return evaluate.load(name)
+    except Exception as error:  # a metric is foreign code, and evaluate's own errors have no common base
+        advice = "a metric's name is looked up on the Hub; offline, give the path of its script"
+        raise UsageError(f"cannot load the metric {name!r}: {_first_line(error)}", help=advice) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def _jsonable(value: Any) -> Any:
@@ -145,7 +158,7 @@ def _jsonable(value: Any) -> Any:
 
 
 def _hash(path: str) -> str:
-    if path == "-":
+    if not os.path.isfile(path):
         return ""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

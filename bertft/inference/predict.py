@@ -6,6 +6,7 @@ pipe) also ends a chunk when nothing came for 50 ms, so that `tail -f log | bert
 
 from __future__ import annotations
 
+import os
 import queue
 import sys
 import threading
@@ -14,18 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from bertft.bundle.store import open_bundle
 from bertft.console import say, warn
 from bertft.data import conll, formats, jsonl
 from bertft.data.formats import Format, Input
-from bertft.data.row import Row
+from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.tasks.base import Task
-
-OnError = Literal["fail", "skip", "null"]
 
 PAUSE_SECONDS = 0.05
 _FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first answers of a long file come soon
@@ -51,26 +50,29 @@ class Filter:
         """
         to = self.to or ("conll" if opened.format == "conll" else "jsonl")
         encoding = opened.source.encoding if to == "conll" == opened.format else "utf-8"
-        for rows in chunks(opened.rows, live=opened.source.live, unbuffered=unbuffered):
+        rest = opened.rows
+        if to == "jsonl" and opened.format == "conll":
+            rest = (row for row in rest if row.error or row.values["tokens"])  # not what follows the last sentence
+        for rows in chunks(rest, live=opened.source.live, unbuffered=unbuffered):
             parsed = [self._parse(row) for row in rows]
-            failed = next((p for p in parsed if isinstance(p, DataError)), None)
-            if failed is not None and self.on_error == "fail":
-                parsed = parsed[: parsed.index(failed)]
             good = [example for example in parsed if not isinstance(example, DataError)]
             predictions = iter(self.engine.predict(good)[0] if good else [])
-            out = []
-            for row, example in zip(rows, parsed, strict=False):
-                if isinstance(example, DataError):
-                    self._tell(example)
-                    out.append("" if self.on_error == "skip" else self._null(row, opened, to))
-                else:
-                    out.append(self._write(row, example, next(predictions), opened, to))
+            out: list[bytes] = []
+            for row, example in zip(rows, parsed, strict=True):
+                try:
+                    if isinstance(example, DataError):
+                        raise example
+                    text = self._write(row, example, next(predictions), opened, to)
+                    out.append(_encoded(text, encoding, row))
                     self.answered += 1
-            yield "".join(out).encode(
-                encoding, "surrogateescape" if encoding != "utf-8" or to == "conll" else "replace"
-            )
-            if failed is not None and self.on_error == "fail":
-                raise failed
+                except DataError as error:
+                    if self.on_error == "fail":
+                        yield b"".join(out)
+                        raise
+                    self._tell(error)
+                    if self.on_error == "null":
+                        out.append(_encoded(self._null(row, opened, to), encoding, row))
+            yield b"".join(out)
 
     def _parse(self, row: Row) -> Any:
         if not row.lines or (row.error is None and not row.values):
@@ -92,7 +94,9 @@ class Filter:
         task: Task[Any, Any, Any] = self.engine.task
         if to == "conll":
             words, values = task.columns(example, prediction)
-            return conll.write(row, opened.layout, values) if opened.layout else conll.write_words(words, values)
+            if opened.layout:
+                return conll.write(row, opened.layout, values)
+            return conll.write_words(row.place, words, values)
         fields = {self.into: task.render(example, prediction, scores=self.scores)}
         return (jsonl.amend if opened.format == "jsonl" else jsonl.write)(row, fields)
 
@@ -100,11 +104,8 @@ class Filter:
         if to == "conll":
             return conll.write(row, opened.layout, None) if opened.layout else "\n"
         fields = {self.into: None}
-        if opened.format == "jsonl":
-            return (
-                jsonl.amend(row, fields) if row.values and self.into not in row.values else jsonl.encode(fields) + "\n"
-            )
-        return jsonl.write(row, fields)
+        kept = opened.format == "jsonl" and row.values and self.into not in row.values
+        return (jsonl.amend if kept else jsonl.write)(row, fields)
 
 
 def predict(
@@ -154,6 +155,18 @@ def predict(
     if answers.failures:
         fate = "left out" if on_error == "skip" else "answered with null"
         warn(f"{len(answers.failures):,} of {answers.answered + len(answers.failures):,} records were bad and {fate}")
+
+
+def _encoded(text: str, encoding: str, row: Row) -> bytes:
+    """Return the output's bytes: those of a line that could not be decoded come back as they were."""
+    try:
+        return text.encode(encoding, "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the answer has {text[error.start]!r}, which {encoding.upper()} has not",
+            place=row.place,
+            help="`--to jsonl` writes UTF-8",
+        ) from None
 
 
 def chunks(rows: Iterator[Row], *, live: bool, unbuffered: bool = False) -> Iterator[list[Row]]:
@@ -214,6 +227,12 @@ def open_out(path: str | None) -> Iterator[BinaryIO]:
     """
     if path is None:
         yield sys.stdout.buffer
+        return
+    if os.path.isdir(path):
+        raise UsageError("this is a directory, not a file to write to", place=path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as stream:  # a pipe or a device is written to, not replaced
+            yield stream
         return
     partial = Path(f"{path}.partial")
     try:

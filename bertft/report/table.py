@@ -36,4 +36,5 @@ def score_table(scores: Mapping[str, Any]) -> str:
     ]
     if "f1" not in scores:
         other.append(f"macro_f1 {100 * scores['macro_f1']:.1f}")
-    return "\n".join((*lines, "  ".join(other)))
+    extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
+    return "\n".join((*lines, "  ".join(other), *map(printable, extra)))

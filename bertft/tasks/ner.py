@@ -71,6 +71,8 @@ class Example:
     style: TagStyle | None = None
     document: int = 0
     """The document in its file, from 1; 0 where the file marks none."""
+    numbers: tuple[int, ...] = ()
+    """The line of each word in its file, where words have lines of their own."""
     adjusted: tuple[str, ...] = ()
     """What had to be changed about the row's character spans."""
 
@@ -78,6 +80,10 @@ class Example:
         """Yield the part of `tags` that belongs to each sentence."""
         for start, end in pairwise(accumulate(self.lengths, initial=0)):
             yield list(tags[start:end])
+
+    def place_of(self, word: int) -> Place:
+        """Return the place of a word, or that of the record."""
+        return Place(self.place.path, self.numbers[word]) if self.numbers else self.place
 
 
 class Entity(NamedTuple):
@@ -143,14 +149,20 @@ class Ner:
     def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
         """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, and what to say.
 
+        A scheme that the options give is the training file's; other files are detected, within what the model has.
+
         Raises DataError for tags that the scheme does not allow under `on_bad_tags: fail`, and where there are no
         examples. Labels that the task does not know (when it knows any) are named; they are scored as missed.
         """
         if not examples:
             raise DataError("there is no record in the file")
         sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
-        given = None if self.options.scheme == "auto" else self.options.scheme
+        given = None if self.options.scheme == "auto" or self.labels else self.options.scheme
         style, inconsistent, total = detect(sentences, given)
+        if self.labels and self.style.scheme == "plain":
+            style, inconsistent = TagStyle("plain"), 0
+        elif self.labels and style.scheme == "plain":
+            style = TagStyle("IO")  # the model has entities: so has the file, though this one has no `O` to show it
         found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
         notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
         if (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
@@ -173,10 +185,11 @@ class Ner:
                 if positions:
                     word = example.words[offset + positions[0]]
                     fact = f"tag {tags[positions[0]]!r} of {word!r} is not allowed there in {style.scheme}"
+                    place = example.place_of(offset + positions[0])
                     if self.options.on_bad_tags == "fail":
                         advice = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
-                        raise DataError(fact, place=example.place, help=advice)
-                    return [f"the first inconsistent sentence is at {example.place}: {fact}; read as conlleval does"]
+                        raise DataError(fact, place=place, help=advice)
+                    return [f"the first inconsistency is at {place}: {fact}; such sentences are read as conlleval does"]
                 offset += len(tags)
         return []
 
@@ -187,11 +200,11 @@ class Ner:
         seen: Counter[str] = Counter()
         where: dict[str, Place] = {}
         for example in examples:
-            for tag in example.tags or ():
+            for word, tag in enumerate(example.tags or ()):
                 kind = tag if self.style.scheme == "plain" else _kind(tag) if tag[:2] != "I-" else ""
                 if kind and kind not in known:
                     seen[kind] += 1
-                    where.setdefault(kind, example.place)
+                    where.setdefault(kind, example.place_of(word))
         return [
             f"label {kind!r} ({count} times, first at {where[kind]}) was not in the training data; "
             "it cannot be predicted and is scored as missed"
@@ -328,8 +341,8 @@ class Ner:
             for tags in example.sentences(example.written):
                 invalid += bool(invalid_positions(tags, style))
                 written.append([style.canonical(tag) for tag in tags])
-        if not gold:
-            raise DataError("there is no sentence to score")
+        if not any(gold):
+            raise DataError("there is no word to score")
         if self.style.scheme == "plain":
             return tagging.tag_scores(gold, predicted)
         scores = tagging.entity_scores(gold, predicted)
@@ -402,10 +415,10 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
         if not isinstance(tags, list) or len(tags) != len(tokens):
             count = len(tags) if isinstance(tags, list) else "no"
             raise DataError(f"{len(tokens)} tokens but {count} tags", place=row.place)
-        numeric = next((tag for tag in tags if not isinstance(tag, str)), None)
-        if numeric is not None:
+        bad = [tag for tag in tags if not isinstance(tag, str) or not tag]
+        if bad:
             advice = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
-            raise DataError(f"the tag {numeric!r} is not a string", place=row.place, help=advice)
+            raise DataError(f"the tag {bad[0]!r} is no name", place=row.place, help=advice)
     elif labelled:
         raise DataError(
             "there are no tags" if row.lines else "the row has no `tags`",
@@ -418,10 +431,11 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
         tuple(map(_well_formed, tokens)),
         " ".join(tokens),
         tuple((start, start + len(token)) for start, token in zip(ends, tokens, strict=False)),
-        tuple(row.values.get("sentences", (len(tokens),))),
+        row.sentences or (len(tokens),),
         True,
         written=tuple(tags) if tags is not None else None,
         document=row.document,
+        numbers=row.numbers,
     )
 
 
@@ -436,7 +450,9 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
         raise DataError("the row has `text` but no `entities`", place=row.place, help="or `tokens` and `tags`")
     tags = ["O"] * len(words)
     adjusted = []
-    for start, end, label in sorted((_character_span(row, item) for item in found), key=lambda s: (s[0], -s[1])):
+    for start, end, label in sorted(
+        (_character_span(row, item, len(text)) for item in found), key=lambda s: (s[0], -s[1])
+    ):
         inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
         what = f"{label} {text[start:end]!r} ({start}-{end})"
         if not inside or any(tags[i] != "O" for i in inside):
@@ -451,12 +467,14 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
     return replace(example, written=tuple(tags), adjusted=tuple(adjusted))
 
 
-def _character_span(row: Row, item: object) -> tuple[int, int, str]:
+def _character_span(row: Row, item: object, length: int) -> tuple[int, int, str]:
     if isinstance(item, Mapping):
         item = [item.get("start"), item.get("end"), item.get("label")]
     match item:
-        case [int(start), int(end), str(label)] if 0 <= start < end and label:
+        case [int(start), int(end), str(label)] if 0 <= start < end <= length and label:
             return start, end, label
     raise DataError(
-        f"{item!r} is no entity", place=row.place, help='an entity is {"start": 0, "end": 5, "label": "LOC"}'
+        f"{item!r} is no entity of a text of {length} characters",
+        place=row.place,
+        help='an entity is {"start": 0, "end": 5, "label": "LOC"}',
     )

@@ -172,10 +172,11 @@ def detect(sentences: Sequence[Sequence[str]], scheme: Scheme | None = None) -> 
 
 
 def style_of_labels(labels: Sequence[str]) -> TagStyle:
-    """Return the style of a model's label set; with no sentences to tell IOB1 from BIO, it is BIO if there is a B."""
+    """Return the style of a model's label set; without sentences, it is BIO, not IOB1, if every I has its B."""
     style = detect([[label] for label in labels]).style
     if style.scheme in ("IOB1", "BIO"):
-        begins = any(style.split(label)[0] == "B" for label in labels)
+        split = {style.split(label) for label in labels}
+        begins = all(("B", kind) in split for prefix, kind in split if prefix == "I")
         return TagStyle("BIO" if begins else "IOB1", style.order, style.separator)
     return style
 

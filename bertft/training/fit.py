@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
-from transformers.trainer_utils import get_last_checkpoint
 
 from bertft.console import say
 from bertft.encoders import load
-from bertft.errors import UsageError
+from bertft.errors import DataError, UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16
+from bertft.tasks.base import IGNORED
 from bertft.training.plan import Job
 from bertft.training.trainer import EncoderTrainer, Padded, Progress, Windows
 
@@ -46,7 +48,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         "metric_for_best_model": f"eval_{job.task.best_metric}",
         "use_cpu": chosen.type == "cpu",
     }
-    try:
+    with _settings():
         arguments = transformers.TrainingArguments(
             output_dir=str(checkpoints),
             seed=recipe.seed,
@@ -54,32 +56,54 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             label_names=["labels"],
             **{**defaults, **settings},
         )
-    except (ValueError, ImportError) as error:
-        raise UsageError(f"the recipe's `trainer:` does not fit together: {' '.join(str(error).split())}") from error
+    windows = [window for window in job.windows if any(label != IGNORED for label in window.labels)]
+    if len(windows) < len(job.windows):  # a batch of only such windows has no loss: 0/0
+        say(f"{len(job.windows) - len(windows):,} windows own no word with a known label and are left out of training")
+    if not windows:
+        raise DataError("no window has a word to learn from", place=job.splits.train.info["path"])
     engine = Engine(job.task, words, job.window, TorchBackend(model, words.pad))
     progress = Progress(job.counts.words, arguments.gradient_accumulation_steps)
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
-    trainer = EncoderTrainer(
-        engine=engine,
-        dev=job.splits.dev,
-        progress=progress,
-        model=model,
-        args=arguments,
-        train_dataset=Windows(job.windows),
-        eval_dataset=job.splits.dev.examples,
-        data_collator=Padded(words.pad),
-        callbacks=callbacks,
-    )
+    with _settings():
+        trainer = EncoderTrainer(
+            engine=engine,
+            dev=job.splits.dev,
+            progress=progress,
+            model=model,
+            args=arguments,
+            train_dataset=Windows(windows),
+            eval_dataset=job.splits.dev.examples,
+            data_collator=Padded(words.pad),
+            callbacks=callbacks,
+        )
     trainer.remove_callback(transformers.PrinterCallback)
     last = None
     if resume:
-        last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+        last = _last_checkpoint(checkpoints)
         say(f"resuming from {last}" if last else "no checkpoint yet: starting from the beginning")
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    except ImportError as error:  # an optimizer or a reporter of another package
+        raise UsageError(f"the recipe's `trainer:` needs a package: {' '.join(str(error).split())}") from error
     model.eval()
     return model, engine
+
+
+def _last_checkpoint(checkpoints: Path) -> str | None:
+    """Return the newest checkpoint that was written to its end: Trainer writes its state last."""
+    whole = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """Turn what Trainer says of settings that do not fit together, or need another package, into a UsageError."""
+    try:
+        yield
+    except (ValueError, ImportError, RuntimeError, TypeError) as error:
+        raise UsageError(f"the recipe's `trainer:` cannot be used: {' '.join(str(error).split())[:500]}") from error
 
 
 def _visible(device: str) -> str:

@@ -12,6 +12,7 @@ from bertft.data import formats
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
 from bertft.encoders.load import Checkpoint, Tokenizer
+from bertft.errors import UsageError
 from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
@@ -81,6 +82,9 @@ def plan(recipe: Recipe, *, data: str, dev: str | None, test: str | None, format
     tokenizer = load.load_tokenizer(checkpoint, config)
     tokenizer.words.check([example.words for example in rows.examples[:_CHECKED_ROWS]])
     window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
+    for key in ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"):
+        if recipe.trainer.get(key, 1) <= 0:
+            raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     defaults = {"learning_rate": learning_rate(config), "report_to": "none"}
     recipe = replace(recipe, trainer=_consistent({**defaults, **recipe.trainer}))
     windows, counts = task.features(rows.examples, tokenizer.words, window)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from bertft.errors import UsageError
 from bertft.inference.evaluate import ExtraMetrics, score
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
-from bertft.training.place import Place
+from bertft.training.directory import RunDirectory
 from bertft.training.plan import Job, plan
 
 
@@ -41,26 +42,26 @@ def train(
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
     if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
-    place = Place(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
+    directory = RunDirectory(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
     if not dry_run:
-        if resume and place.is_finished():
-            say(f"{place.target} is finished")
-            return {"model": str(place.target), **store.read_metrics(place.target)}
-        place.claim(resume=resume, overwrite=overwrite)
+        if resume and directory.is_finished():
+            say(f"{directory.target} is finished")
+            return {"model": str(directory.target), **store.read_metrics(directory.target)}
+        directory.claim(resume=resume, overwrite=overwrite)
     job = plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit)
     if dry_run:
         return _summary(job)
-    with place.locked():
-        place.write("recipe.yaml", job.recipe.to_yaml())
+    with directory.locked():
+        directory.begin(job.recipe.to_yaml(), _inputs(job), resume=resume)
         from bertft.training.fit import fit
 
-        model, engine = fit(job, place.checkpoints, device=device, resume=resume)
+        model, engine = fit(job, directory.checkpoints, device=device, resume=resume)
         splits = job.splits.named()
         metrics = {name: score(engine, rows, extra) for name, rows in splits.items() if name != "train"}
         infos = {name: rows.info for name, rows in splits.items()}
         if is_main_process():
             store.write(
-                place.bundle,
+                directory.bundle,
                 model=model,
                 tokenizer=job.tokenizer,
                 task=job.task,
@@ -70,8 +71,15 @@ def train(
                 data=infos,
                 card=card.render(job.recipe, job.task, metrics, infos),
             )
-            place.publish()
-    return {"model": str(place.target), **metrics}
+            directory.publish()
+    return {"model": str(directory.target), **metrics}
+
+
+def _inputs(job: Job) -> dict[str, Any]:
+    """Return what a resumed run must have in common with the one that was interrupted."""
+    settings = {f"recipe {key}": value for key, value in asdict(job.recipe).items()}
+    data = {f"data {name}": rows.info["sha256"] for name, rows in job.splits.named().items()}
+    return {**settings, **data, "labels": list(job.task.head().labels), "rows": len(job.splits.train.examples)}
 
 
 def _summary(job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from transformers import Trainer, TrainerCallback
 from typing_extensions import override
 
 from bertft.console import NORMAL, is_main_process, level, say
-from bertft.errors import BertftError
+from bertft.errors import GateError, UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.evaluate import Labelled
 from bertft.tasks.base import IGNORED, Window
@@ -77,6 +77,10 @@ class EncoderTrainer(Trainer):
         pairs, _counts = self._engine.evaluate(self._dev.examples)
         scores = self._engine.task.score(pairs)
         model.train(was_training)
+        wanted = (self.args.metric_for_best_model or "").removeprefix("eval_")
+        if wanted and wanted not in scores:
+            names = ", ".join(key for key, value in scores.items() if isinstance(value, float))
+            raise UsageError(f"trainer.metric_for_best_model: there is no {wanted!r}", help=f"metrics are {names}")
         metrics = {f"eval_{key}": value for key, value in scores.items() if isinstance(value, int | float)}
         self._progress.evaluated({key: scores[key] for key in self._engine.task.headline}, self.state)
         self.log(dict(metrics))
@@ -102,6 +106,7 @@ class Progress(TrainerCallback):
         self._accumulation = accumulation
         self._started = self._printed = time.monotonic()
         self._start_epoch = 0.0
+        self._last = ""
         self._live = sys.stderr.isatty() and level() >= NORMAL and is_main_process()
 
     @override
@@ -116,19 +121,20 @@ class Progress(TrainerCallback):
             self._printed = now
             loss = float(torch.stack(self.losses[-50:]).mean()) * self._accumulation if self.losses else math.nan
             line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {loss:.3f}"
-            print(f"\r\x1b[K{line}  {self._pace(state)}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
 
     def evaluated(self, scores: dict[str, float], state: Any) -> None:
-        """Print the line of an evaluation; raises BertftError where the loss is no longer a number."""
+        """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
         loss = float(torch.stack(self.losses).mean()) * self._accumulation if self.losses else math.nan
         if self.losses and not math.isfinite(loss):
-            raise BertftError(
+            raise GateError(
                 f"the training loss is {loss} by step {state.global_step}: training has diverged",
                 help="lower the learning rate (`--set trainer.learning_rate=…`) or train in fp32 "
                 "(`--set trainer.bf16=false --set trainer.fp16=false`)",
             )
         self.losses.clear()
         shown = "  ".join(f"{key} {100 * value:.1f}" for key, value in scores.items())
+        self._last = f"dev {next(iter(scores))} {100 * next(iter(scores.values())):.1f}  "
         if self._live:
             print("\r\x1b[K", end="", file=sys.stderr)
         say(f"epoch {state.epoch or 0:.4g}  loss {loss:.4f}  dev {shown}  {self._pace(state)}")

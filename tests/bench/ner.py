@@ -18,8 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bertft.encoders.families import SMALL_LEARNING_RATE
-from bertft.encoders.load import resolve
+from bertft.encoders.families import learning_rate
+from bertft.encoders.load import load_config, resolve
 from bertft.inference.pytorch import choose_device, native_bf16
 from bertft.recipe import load
 
@@ -33,7 +33,7 @@ SETS = {
 KINDS = {
     "bertft": "bertft",
     "default": "Trainer, run_ner defaults",
-    "tuned": "Trainer, bertft's hyper-parameters",
+    "tuned": "Trainer, our rate, batch, epochs",
 }
 
 
@@ -52,7 +52,8 @@ def run(kind: str, name: str, model: str, seed: int) -> dict[str, float]:
     command = ["tests.bench.plain_trainer", train, dev, test, "--model", resolve(model).location, "--seed", str(seed)]
     if kind == "tuned":
         trainer = load("ner").trainer
-        command += ["--learning-rate", str(SMALL_LEARNING_RATE), "--epochs", str(trainer["num_train_epochs"])]
+        rate = learning_rate(load_config(resolve(model)))
+        command += ["--learning-rate", str(rate), "--epochs", str(trainer["num_train_epochs"])]
         command += ["--batch", str(trainer["per_device_train_batch_size"])]
         command += ["--bf16"] if native_bf16(choose_device("auto")) else []
     result = last_json(command)

@@ -66,7 +66,8 @@ def main() -> None:
     model = AutoModelForTokenClassification.from_pretrained(
         args.model, dtype=torch.float32, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=label2id
     )
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - 2)
+    behind_padding = 2 if model.config.model_type == "roberta" else 0
+    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - behind_padding)
 
     def encode(sentences: list[tuple[list[str], list[str]]]) -> list[dict[str, list[int]]]:
         rows = []

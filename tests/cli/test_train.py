@@ -346,9 +346,9 @@ def test_bad_tags_can_be_refused(cli: Run, encoder: Path, tmp_path: Path) -> Non
     data.write_text(GOOD * 10 + "in\tO\nLima\tI-LOC\nCity\tI-LOC\n\n" + GOOD, encoding="utf-8")
     repaired = quick(cli, encoder, data, tmp_path / "out")
     assert repaired.code == 0, repaired.err
-    assert f"{data}:91" in repaired.err
+    assert f"{data}:92" in repaired.err
     ran = quick(cli, encoder, data, tmp_path / "no", "--set", "options.on_bad_tags=fail")
-    ran.fails(3, "'I-LOC'", "'Lima'", f"--> {data}:9", "on_bad_tags=repair")
+    ran.fails(3, "'I-LOC'", "'Lima'", f"--> {data}:92", "on_bad_tags=repair")
 
 
 def test_plain_tags_are_scored_by_accuracy(cli: Run, encoder: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def metric(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_metric_script_needs_consent(trained: Callable[[str], Trained], metric: str) -> None:
     model = trained("bert-cased")
-    with pytest.raises(UsageError, match="runs its code") as caught:
+    with pytest.raises(UsageError, match="loading it runs it") as caught:
         evaluate(str(model.directory), str(model.data), metrics=[metric])
     assert "--trust-remote-code" in str(caught.value)
 

@@ -88,7 +88,7 @@ def test_viterbi_weighs_soft_transitions(seed: int, words: int, labels: int) -> 
 def test_decoded_tags_are_valid_bio_and_their_entities_are_the_same(seed: int, lengths: list[int], decode: str) -> None:
     task = Ner.restore({"decode": decode}, {"labels": list(LABELS)})
     words = [f"w{i}" for i in range(sum(lengths))]
-    row = Row(Place("x", 1), {"tokens": words, "sentences": lengths})
+    row = Row(Place("x", 1), {"tokens": words}, sentences=tuple(lengths))
     parsed = task.parse(row, labelled=False)
     guess = task.decode(parsed, [log_probabilities(seed, len(words))])
     for tags in parsed.sentences(guess.tags):
@@ -100,7 +100,7 @@ def test_decoded_tags_are_valid_bio_and_their_entities_are_the_same(seed: int, l
 def test_no_entity_crosses_a_sentence_of_a_document() -> None:
     inside = np.log(np.array([[0.01, 0.97, 0.02], [0.01, 0.02, 0.97], [0.01, 0.02, 0.97]], dtype=np.float32))
     task = Ner.restore({}, {"labels": ["O", "B-A", "I-A"]})
-    parsed = task.parse(Row(Place("x", 1), {"tokens": list("abc"), "sentences": [2, 1]}), labelled=False)
+    parsed = task.parse(Row(Place("x", 1), {"tokens": list("abc")}, sentences=(2, 1)), labelled=False)
     assert task.decode(parsed, [inside]).tags == ["B-A", "I-A", "B-A"]
 
 

@@ -131,7 +131,7 @@ def test_any_object_comes_back_with_one_field_more(
 
 
 def test_rows_of_other_formats_become_objects() -> None:
-    row = Row(Place("f", 1), {"tokens": ["é"], "sentences": [1]}, (Line(1, "é\n"),))
+    row = Row(Place("f", 1), {"tokens": ["é"]}, (Line(1, "é\n"),))
     assert jsonl.write(row, {"prediction": None}) == '{"tokens": ["é"], "prediction": null}\n'
 
 

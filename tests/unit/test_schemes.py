@@ -290,7 +290,7 @@ def test_canonical_writes_the_prefix_in_front(style: TagStyle, tag: str, canonic
     [
         (["O", "B-PER", "I-PER", "B-LOC", "I-LOC"], "BIO"),
         (["O", "I-PER", "I-LOC", "I-ORG"], "IOB1"),
-        (["O", "B-MISC", "I-MISC", "I-PER", "I-LOC"], "BIO"),
+        (["O", "B-MISC", "I-MISC", "I-PER", "I-LOC"], "IOB1"),
         (["O", "B-PER"], "BIO"),
         (["O", "B-PER", "I-PER", "E-PER", "S-PER"], "BIOES"),
         (["O", "B-PER", "I-PER", "L-PER", "U-PER"], "BILOU"),

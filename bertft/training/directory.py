@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertft.bundle.store import MANIFEST
 from bertft.console import is_main_process, warn
@@ -16,7 +17,7 @@ from bertft.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RunDirectory:
     """The directories of one run. In a run of several processes only the main one writes."""
 
     target: Path
@@ -75,7 +76,7 @@ class Place:
         except OSError as error:
             raise UsageError(f"cannot make the directory: {error.strerror}", place=self.partial) from None
         self._refuse_locked()
-        self.write("lock", json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
+        self._write("lock", json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
         try:
             yield
         finally:
@@ -85,10 +86,27 @@ class Place:
             elif self.partial.exists():
                 shutil.rmtree(self.partial)
 
-    def write(self, name: str, text: str) -> None:
-        """Write a file into the partial directory."""
-        if is_main_process():
-            (self.partial / name).write_text(text, encoding="utf-8")
+    def begin(self, recipe: str, inputs: Mapping[str, Any], *, resume: bool) -> None:
+        """Record the recipe (YAML) and the run's inputs (names to JSON values) in the partial directory.
+
+        Raises UsageError where `resume` would continue a run whose inputs were others, naming what changed.
+        """
+        if not is_main_process():
+            return
+        before = self.partial / "inputs.json"
+        if resume and before.is_file():
+            old, new = json.loads(before.read_text(encoding="utf-8")), json.loads(json.dumps(inputs))
+            changed = [f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in new if old.get(key) != new[key]]
+            if changed:
+                raise UsageError(
+                    f"the unfinished run in {str(self.partial)!r} is another one: {'; '.join(changed)[:600]}",
+                    help="give the arguments it was started with, or `--overwrite` to start again",
+                )
+        self._write("inputs.json", json.dumps(inputs))
+        self._write("recipe.yaml", recipe)
+
+    def _write(self, name: str, text: str) -> None:
+        (self.partial / name).write_text(text, encoding="utf-8")
 
     def publish(self) -> None:
         """Rename the finished bundle to its name; a model that was there is removed after that, never before."""
