@@ -125,3 +125,33 @@ def test_out_is_no_directory_and_replaces_no_pipe(cli: Run, model: Path, tmp_pat
 def test_an_encoding_that_is_none_is_refused(cli: Run, model: Path) -> None:
     for encoding in ("no-such", "undefined"):
         cli("predict", model, "--encoding", encoding, stdin=b"x").fails(2, "unknown encoding")
+
+
+def test_rows_without_words_do_not_spoil_the_loss(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    data = tmp_path / "f.jsonl"
+    row = '{"text": "Ada lives in Rome", "entities": [{"start": 0, "end": 3, "label": "PER"}]}\n'
+    data.write_text(row * 6 + '{"text": "", "entities": []}\n' * 30)
+    settings = ["trainer.num_train_epochs=1", "trainer.per_device_train_batch_size=4", "trainer.bf16=false"]
+    options = [part for setting in settings for part in ("--set", setting)]
+    ran = cli("train", "ner", "--data", data, "--dev", data, "--model", encoder, "--out", tmp_path / "out", *options)
+    assert ran.code == 0, ran.err
+    assert "30 windows own no word" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("trainer.per_device_train_batch_size=0", "not more than 0"),
+        ("trainer.num_train_epochs=0", "not more than 0"),
+        ("trainer.metric_for_best_model=foo", "there is no 'foo'"),
+        ("trainer.eval_strategy=sometimes", "sometimes"),
+        ("trainer.save_strategy=steps", "trainer:"),
+    ],
+)
+def test_settings_that_cannot_work_are_usage_errors(
+    setting: str, part: str, cli: Run, encoder: Path, train_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ran = cli("train", "ner", "--data", train_file, "--model", encoder, "--out", out, "--set", setting)
+    ran.fails(2, part)
+    assert list(tmp_path.iterdir()) == []
