@@ -21,6 +21,7 @@ from bertft.errors import DataError
 from bertft.scoring import tagging
 from bertft.tasks.base import IGNORED, Counts, Head, Logits, Window, WindowSize, WordEncoder
 from bertft.tasks.bio import LogProbabilities, constraints, viterbi
+from bertft.tasks.tagged import Example, from_row
 from bertft.text.schemes import (
     EntitySpan,
     Scheme,
@@ -32,7 +33,6 @@ from bertft.text.schemes import (
     write_bio,
 )
 from bertft.text.windows import cut, owners
-from bertft.text.words import Span, split_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,40 +50,6 @@ class NerOptions:
     """Tokens per window, specials included; null is the model's length, at most 512."""
     stride: int | None = None
     """Tokens that neighbouring windows share; null is a quarter of the window."""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A sentence (or a document of several): its words and, where known, their tags.
-
-    `tags` are BIO or plain, None without gold; `written` are the file's own, in `style`. `lengths` are the words of
-    each sentence. `spans` are the words' offsets in `text`.
-    """
-
-    place: Place
-    words: tuple[str, ...]
-    text: str
-    spans: tuple[Span, ...]
-    lengths: tuple[int, ...]
-    tokenized: bool
-    tags: tuple[str, ...] | None = None
-    written: tuple[str, ...] | None = None
-    style: TagStyle | None = None
-    document: int = 0
-    """The document in its file, from 1; 0 where the file marks none."""
-    numbers: tuple[int, ...] = ()
-    """The line of each word in its file, where words have lines of their own."""
-    adjusted: tuple[str, ...] = ()
-    """What had to be changed about the row's character spans."""
-
-    def sentences(self, tags: Sequence[str]) -> Iterator[list[str]]:
-        """Yield the part of `tags` that belongs to each sentence."""
-        for start, end in pairwise(accumulate(self.lengths, initial=0)):
-            yield list(tags[start:end])
-
-    def place_of(self, word: int) -> Place:
-        """Return the place of a word, or that of the record."""
-        return Place(self.place.path, self.numbers[word]) if self.numbers else self.place
 
 
 class Entity(NamedTuple):
@@ -133,18 +99,7 @@ class Ner:
     # -- rows to examples ----------------------------------------------------------------------------------------------
 
     def parse(self, row: Row, *, labelled: bool) -> Example:
-        if row.error is not None:
-            raise row.error
-        tokens, text = _first(row.values, "tokens", "words"), row.values.get("text")
-        ours = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
-        if tokens is not None and (ours or not isinstance(text, str)):  # annotation tools keep objects in `tokens`
-            return _from_tokens(row, tokens, labelled=labelled)
-        if not isinstance(text, str):
-            advice = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
-            raise DataError(
-                "the row has neither `tokens` nor `text`", place=row.place, help=advice if row.values else None
-            )
-        return _from_text(row, text, labelled=labelled)
+        return from_row(row, labelled=labelled)
 
     def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
         """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, and what to say.
@@ -169,7 +124,7 @@ class Ner:
             notes[0] += f"; written as {style.separator.join('BX' if style.order == 'prefix' else 'XB')}"
         if inconsistent:
             notes += self._inconsistent(examples, style)
-        converted = [replace(example, style=style, tags=_converted(example, style)) for example in examples]
+        converted = [example.converted(style) for example in examples]
         adjusted = [(example.place, what) for example in examples for what in example.adjusted]
         if adjusted:
             notes.append(
@@ -385,96 +340,3 @@ class Ner:
 def _kind(tag: str) -> str:
     """Return the type of a BIO tag, "" for `O`."""
     return "" if tag == "O" else tag[2:]
-
-
-def _first(values: Mapping[str, Any], *names: str) -> Any:
-    return next((values[name] for name in names if name in values), None)
-
-
-def _well_formed(word: str) -> str:
-    """Return `word` with halves of surrogate pairs, which JSON can carry and a tokenizer cannot read, as `?`."""
-    return word.encode("utf-8", "replace").decode()
-
-
-def _converted(example: Example, style: TagStyle) -> tuple[str, ...] | None:
-    if example.written is None:
-        return None
-    if style.scheme == "plain":
-        return example.written
-    tags: list[str] = []
-    for sentence in example.sentences(example.written):
-        tags += write_bio(read_spans(sentence, style), len(sentence))
-    return tuple(tags)
-
-
-def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
-        raise DataError("`tokens` must be a list of strings", place=row.place)
-    tags = _first(row.values, "tags", "ner_tags", "labels") if labelled else None
-    if tags is not None:
-        if not isinstance(tags, list) or len(tags) != len(tokens):
-            count = len(tags) if isinstance(tags, list) else "no"
-            raise DataError(f"{len(tokens)} tokens but {count} tags", place=row.place)
-        bad = [tag for tag in tags if not isinstance(tag, str) or not tag]
-        if bad:
-            advice = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
-            raise DataError(f"the tag {bad[0]!r} is no name", place=row.place, help=advice)
-    elif labelled:
-        raise DataError(
-            "there are no tags" if row.lines else "the row has no `tags`",
-            place=row.place,
-            help="training and evaluation need a tag for every word; name the column with `--columns tags=…`",
-        )
-    ends = list(accumulate((len(token) + 1 for token in tokens), initial=0))
-    return Example(
-        row.place,
-        tuple(map(_well_formed, tokens)),
-        " ".join(tokens),
-        tuple((start, start + len(token)) for start, token in zip(ends, tokens, strict=False)),
-        row.sentences or (len(tokens),),
-        True,
-        written=tuple(tags) if tags is not None else None,
-        document=row.document,
-        numbers=row.numbers,
-    )
-
-
-def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
-    spans = split_words(text)
-    words = tuple(_well_formed(text[start:end]) for start, end in spans)
-    example = Example(row.place, words, text, tuple(spans), (len(words),), False)
-    if not labelled:
-        return example
-    found = _first(row.values, "entities", "spans", "label", "labels")
-    if not isinstance(found, list):
-        raise DataError("the row has `text` but no `entities`", place=row.place, help="or `tokens` and `tags`")
-    tags = ["O"] * len(words)
-    adjusted = []
-    for start, end, label in sorted(
-        (_character_span(row, item, len(text)) for item in found), key=lambda s: (s[0], -s[1])
-    ):
-        inside = [i for i, (a, b) in enumerate(spans) if a < end and start < b]
-        what = f"{label} {text[start:end]!r} ({start}-{end})"
-        if not inside or any(tags[i] != "O" for i in inside):
-            adjusted.append(f"{what} {'overlaps another' if inside else 'holds no word'} and is left out")
-            continue
-        if (spans[inside[0]][0], spans[inside[-1]][1]) != (start, end):
-            adjusted.append(
-                f"{what} ends inside a word and is widened to {text[spans[inside[0]][0] : spans[inside[-1]][1]]!r}"
-            )
-        for i in inside:
-            tags[i] = f"{'B' if i == inside[0] else 'I'}-{label}"
-    return replace(example, written=tuple(tags), adjusted=tuple(adjusted))
-
-
-def _character_span(row: Row, item: object, length: int) -> tuple[int, int, str]:
-    if isinstance(item, Mapping):
-        item = [item.get("start"), item.get("end"), item.get("label")]
-    match item:
-        case [int(start), int(end), str(label)] if 0 <= start < end <= length and label:
-            return start, end, label
-    raise DataError(
-        f"{item!r} is no entity of a text of {length} characters",
-        place=row.place,
-        help='an entity is {"start": 0, "end": 5, "label": "LOC"}',
-    )
