@@ -64,7 +64,8 @@ def choose_device(name: str) -> torch.device:
 
 def describe(device: torch.device, precision: str) -> str:
     """Return the line that says what the run uses: `cuda:0, NVIDIA H200, bf16`."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     return f"{device}, {name}, {precision}"
 
 
