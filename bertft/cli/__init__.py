@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bertft.errors import BertftError, did_you_mean, printable
+from bertft.errors import BertftError, printable
 
 INTERRUPTED, BUG = 130, 70
 
@@ -64,7 +64,4 @@ def _usage(error: object) -> str:
     message = str(getattr(error, "format_message")())  # noqa: B009  (typer's own click has no types)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "bertft"
-    choices = list(getattr(context.command, "commands", {})) if context is not None else []
-    word = message.rpartition("'")[0].rpartition("'")[2]
-    close = did_you_mean(word, choices) if "No such command" in message else None
-    return f"{message.rstrip('.')}\n   help: {close or f'`{command} --help` shows how it is used'}"
+    return f"{message.rstrip('.')}\n   help: `{command} --help` shows how it is used"

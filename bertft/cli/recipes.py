@@ -62,6 +62,8 @@ def copy(
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
+    except FileExistsError:
+        raise UsageError("the file exists already", place=path, help="name another one") from None
     except OSError as error:
         raise UsageError(f"cannot write the recipe: {error.strerror}", place=path) from None
     print(path)

@@ -87,7 +87,7 @@ class Layout:
     def __str__(self) -> str:
         what = {"\t": "tab-separated", " ": "blank-separated", "|": "one sentence a line, split by |"}[self.separator]
         tags = "no tags" if self.tags is None else f"tags in column {self.tags + 1}"
-        kind = "CoNLL-U" if self.universal else f"{_columns(self.columns)}, {what}"
+        kind = f"CoNLL-U, {_columns(self.columns)}" if self.universal else f"{_columns(self.columns)}, {what}"
         return f"{kind}; words in column {self.words + 1}, {tags}"
 
 
@@ -113,9 +113,10 @@ def infer(sample: Sequence[Line]) -> Layout | None:
     if (odd > 0.1 * len(rows) and (odd > 2 or count == 1)) or _is_table(texts, rows, separator):
         return None
     rows = [row for row in rows if len(row) == columns]
-    universal = (
-        columns == 10 and separator == "\t" and all(_UNIVERSAL_ID.fullmatch(row[0]) for row in rows) and len(rows) > 0
-    )
+    # ten columns, or more: what `predict` gives back has one more, and is to be read again
+    universal = columns >= 10 and separator == "\t" and all(_UNIVERSAL_ID.fullmatch(row[0]) for row in rows)
+    if universal:
+        rows = [row for row in rows if row[0].isdigit()]
     indexed = columns > 2 and all(row[0].isdigit() for row in rows) and rows[0][0] in ("0", "1")
     words = 1 if universal or indexed else 0
     tags = _infer_tags(rows, words, universal=universal)

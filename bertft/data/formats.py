@@ -96,7 +96,7 @@ def _sniff(source: Source, *, labelled: bool) -> Format:
             place=Place(source.path, 1),
             help="a list of objects becomes JSON Lines with `jq -c '.[]' FILE`",
         )
-    if labelled:
+    if labelled or first.startswith("-DOCSTART-"):
         return "conll"
     if source.path == "-":
         return "text"

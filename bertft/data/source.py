@@ -25,7 +25,8 @@ from bertft.errors import DataError, UsageError, did_you_mean
 MAX_LINE_BYTES = 64 * 2**20  # a line longer than this is no text; reading on would only fill the memory
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_MAGIC = {b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet"}
+_GZIP = b"\x1f\x8b"
+_MAGIC = {b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet", b"\x89PNG": "PNG", b"%PDF": "PDF"}
 
 
 class Source:
@@ -122,15 +123,18 @@ def _open_stdin() -> tuple[BinaryIO, bool]:
         descriptor = sys.stdin.fileno()
     except (OSError, AttributeError):  # an in-memory stdin, as test runners set it
         return sys.stdin.buffer, False
-    regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    return open(descriptor, "rb", closefd=False), not regular
+    live = not stat.S_ISREG(os.fstat(descriptor).st_mode)
+    stream = open(descriptor, "rb", closefd=False)  # noqa: SIM115  (stdin stays open)
+    if _peek(stream)[:2] == _GZIP:
+        return cast("BinaryIO", gzip.open(stream, "rb")), live
+    return stream, live
 
 
 def _open_file(path: str) -> tuple[BinaryIO, bool]:
     try:
         stream = open(path, "rb")  # noqa: SIM115  (Source closes it at its end)
         regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-        if regular and _peek(stream)[:2] == b"\x1f\x8b":
+        if regular and _peek(stream)[:2] == _GZIP:
             stream.close()
             return cast("BinaryIO", gzip.open(path, "rb")), False
     except FileNotFoundError:
@@ -153,7 +157,7 @@ def _encoding(path: str, head: bytes, given: str | None) -> str:
         raise DataError(
             f"this is a {kind} file, not text" if kind else "this is a binary file, not text",
             place=Place(path, 1),
-            help="text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`",
+            help="text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`" if not kind else None,
         )
     return given or "utf-8"
 

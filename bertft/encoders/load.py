@@ -47,6 +47,11 @@ def resolve(name: str) -> Checkpoint:
         return Checkpoint(name, str(path), True)
     if os.path.exists(path):
         raise ModelError("this is a file; a model is a directory with config.json and model.safetensors", place=name)
+    if os.path.isdir(f"{path}.partial"):
+        raise ModelError(
+            f"{name!r} is not finished: the run is in {str(path) + '.partial'!r}",
+            help="the same `bertft train` command with `--resume` finishes it",
+        )
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/"):
         raise ModelError(f"there is no directory {name!r}", help="a Hub id has the form `owner/name`")
     cached = _cached(name)
@@ -205,6 +210,6 @@ def _explained(checkpoint: Checkpoint, error: Exception) -> ModelError:
     offline = " (offline mode is on: HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return ModelError(
         f"{checkpoint.name!r} is no directory, is not in the local Hub cache, and the Hub did not give it{offline}",
-        help="use `--model embedded` (needs no network) or a directory; check the id's spelling and your connection; "
-        "for a private model log in with `hf auth login`",
+        help="name a directory; check the id's spelling and your connection (for a private model log in with "
+        "`hf auth login`); to train without a network, use `--model embedded`",
     )

@@ -24,7 +24,8 @@ from bertft.data.formats import Format, Input
 from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
-from bertft.tasks.base import Task
+from bertft.inference.evaluate import report_counts
+from bertft.tasks.base import Counts, Task
 
 PAUSE_SECONDS = 0.05
 _FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first answers of a long file come soon
@@ -41,6 +42,7 @@ class Filter:
     on_error: OnError = "fail"
     scores: bool = False
     answered: int = 0
+    counts: Counts = field(default_factory=Counts)
     failures: list[DataError] = field(default_factory=list)
 
     def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
@@ -56,7 +58,9 @@ class Filter:
         for rows in chunks(rest, live=opened.source.live, unbuffered=unbuffered):
             parsed = [self._parse(row) for row in rows]
             good = [example for example in parsed if not isinstance(example, DataError)]
-            predictions = iter(self.engine.predict(good)[0] if good else [])
+            found, counts = self.engine.predict(good)
+            self.counts += counts
+            predictions = iter(found)
             out: list[bytes] = []
             for row, example in zip(rows, parsed, strict=True):
                 try:
@@ -139,12 +143,19 @@ def predict(
     def open_input(path: str) -> Input:
         return formats.read(path, format=kind, encoding=encoding, columns=columns, unit=bundle.task.unit)
 
-    opened = open_input(inputs[0])  # a wrong path is said before seconds go into loading weights
+    # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
+    first = open_input(inputs[0]) if inputs[0] != "-" else None
     from bertft.inference.load import engine
 
     answers = Filter(engine(bundle, device=device, batch_tokens=batch_tokens), target, field, on_error, scores)
+    first = first or open_input(inputs[0])
     for i, path in enumerate(inputs):
-        current = opened if i == 0 else open_input(path)
+        current = first if i == 0 else open_input(path)
+        if target is None and (current.format == "conll") != (first.format == "conll"):
+            raise UsageError(
+                f"{path} and {inputs[0]} would be answered in two formats",
+                help="`--to jsonl` or `--to conll` takes one",
+            )
         say(current.describe())
         for block in answers.answer(current, unbuffered=unbuffered):
             try:
@@ -152,6 +163,7 @@ def predict(
                 out.flush()
             except BrokenPipeError:
                 return
+    report_counts(answers.counts)
     if answers.failures:
         fate = "left out" if on_error == "skip" else "answered with null"
         warn(f"{len(answers.failures):,} of {answers.answered + len(answers.failures):,} records were bad and {fate}")

@@ -135,7 +135,7 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
             continue
         if (spans[inside[0]][0], spans[inside[-1]][1]) != (start, end):
             adjusted.append(
-                f"{what} ends inside a word and is widened to {text[spans[inside[0]][0] : spans[inside[-1]][1]]!r}"
+                f"{what} cuts a word and is widened to {text[spans[inside[0]][0] : spans[inside[-1]][1]]!r}"
             )
         for i in inside:
             tags[i] = f"{'B' if i == inside[0] else 'I'}-{label}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,3 +158,36 @@ def test_settings_that_cannot_work_are_usage_errors(
     ran = cli("train", "ner", "--data", train_file, "--model", encoder, "--out", out, "--set", setting)
     ran.fails(2, part)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_stdin_may_be_gzipped(shell: Run, model: Path, offline: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "bertft", "predict", str(model), "-q"]
+    done = subprocess.run(command, input=gzip.compress(b"Ada\n\nRome\n"), capture_output=True, env=offline, check=True)
+    assert [json.loads(line)["text"] for line in done.stdout.splitlines()] == ["Ada", "", "Rome"]
+
+
+def test_conll_u_is_still_conll_u_with_the_answers_in_it(cli: Run, model: Path) -> None:
+    row = "\t".join(["{}", "{}", "_", "PROPN", "_", "_", "0", "root", "_", "_"])
+    source = "# text = x\n" + "\n".join(
+        row.format(i, w) for i, w in [("1-2", "AdaStone"), ("1", "Ada"), ("2", "Stone")]
+    )
+    once = cli("predict", model, "--format", "conll", "-q", stdin=source + "\n\n").out
+    assert [line.split("\t")[-1] for line in once.splitlines()[1:4]] == ["_", "B-PER", "I-PER"]
+    again = cli("predict", model, "--format", "conll", stdin=once)
+    assert "CoNLL-U, 11 columns; words in column 2, tags in column 11" in again.err
+
+
+def test_two_inputs_are_answered_in_one_format(cli: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ada\n")
+    (tmp_path / "b.conll").write_text(COLUMNS)
+    both = (tmp_path / "a.txt", tmp_path / "b.conll")
+    ran = cli("predict", model, *both)
+    assert ran.code == 2
+    assert "two formats" in ran.err
+    assert len(cli("predict", model, *both, "--to", "jsonl", "-q").out.splitlines()) == 2
+
+
+def test_what_the_tokenizer_removes_is_said(cli: Run, model: Path) -> None:
+    ran = cli("predict", model, stdin='{"tokens": ["Ada", "\\u200b"]}\n')
+    assert "1 words vanish" in ran.err
+    assert "0 of 2 words lost" in ran.err

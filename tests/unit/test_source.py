@@ -165,7 +165,7 @@ def test_a_gzip_file_that_is_only_a_header_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "kind"),
     [
-        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "PNG"),
         (b"PK\x03\x04\x14\0\0\0", "zip"),
         (b"BZh91AY&SY", "bzip2"),
         (b"\xfd7zXZ\0\0", "xz"),
