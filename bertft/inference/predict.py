@@ -43,7 +43,7 @@ class Filter:
     scores: bool = False
     answered: int = 0
     counts: Counts = field(default_factory=Counts)
-    failures: list[DataError] = field(default_factory=list)
+    failed: int = 0
 
     def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
         """Yield the output of one input, chunk by chunk.
@@ -90,8 +90,8 @@ class Filter:
             return error
 
     def _tell(self, error: DataError) -> None:
-        self.failures.append(error)
-        if len(self.failures) <= _TOLD:
+        self.failed += 1
+        if self.failed <= _TOLD:
             warn(str(error))
 
     def _write(self, row: Row, example: Any, prediction: Any, opened: Input, to: Format) -> str:
@@ -164,9 +164,9 @@ def predict(
             except BrokenPipeError:
                 return
     report_counts(answers.counts)
-    if answers.failures:
+    if answers.failed:
         fate = "left out" if on_error == "skip" else "answered with null"
-        warn(f"{len(answers.failures):,} of {answers.answered + len(answers.failures):,} records were bad and {fate}")
+        warn(f"{answers.failed:,} of {answers.answered + answers.failed:,} records were bad and {fate}")
 
 
 def _encoded(text: str, encoding: str, row: Row) -> bytes:
