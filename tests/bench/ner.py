@@ -78,9 +78,10 @@ def table(results: list[dict]) -> str:
             if not runs:
                 cells.append("")
                 continue
-            spread = f" ± {statistics.stdev(f1):.1f}" if len(f1) > 1 else " (1 seed)"
+            spread = f" ± {statistics.stdev(f1):.1f}" if len(f1) > 1 else ""
             seconds = statistics.mean(r["cpu_seconds"] for r in runs)
-            cells.append(f"{statistics.mean(f1):.1f}{spread}, {seconds:.0f} s")
+            seeds = f"{len(f1)} seed{'s' * (len(f1) > 1)}"
+            cells.append(f"{statistics.mean(f1):.1f}{spread} ({seeds}, {seconds:.0f} s)")
         lines.append(f"| {name} | {Path(model).name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

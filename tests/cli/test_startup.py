@@ -59,7 +59,7 @@ def test_help_imports_nothing_heavy(command: tuple[str, ...], offline: dict[str,
     [
         (["train", "ner", "--data", "x.conll", "--flag"], "--flag"),
         (["train", "ner"], "--data"),
-        (["trian"], "did you mean 'train'?"),
+        (["trian"], "Did you mean 'train'?"),
         (["train", "nre", "--data", "x.conll"], "did you mean 'ner'?"),
         (["train", "ner", "--data", "x.conll", "--set", "trainer.learning_rat=1"], "did you mean 'learning_rate'?"),
         (["train", "ner", "--data", "x.conll", "--set", "trainer.learning_rate=fast"], "trainer.learning_rate"),
