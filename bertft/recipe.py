@@ -84,6 +84,15 @@ def shipped() -> dict[str, str]:
     }
 
 
+def shipped_text(name: str) -> str:
+    """Return the YAML text of the shipped recipe called `name`; raises UsageError where there is none."""
+    known = shipped()
+    if name not in known:
+        advice = did_you_mean(name, known, f"recipes are {', '.join(known)}; a file needs the ending .yaml")
+        raise UsageError(f"unknown recipe {name!r}", help=advice)
+    return known[name]
+
+
 def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     """Return the recipe of a YAML path, or the shipped one called `name`, with `KEY=VALUE` overrides put in.
 
@@ -99,11 +108,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         except UnicodeDecodeError:
             raise UsageError("the recipe is not UTF-8 text", place=name) from None
     else:
-        known = shipped()
-        if name not in known:
-            advice = did_you_mean(name, known, f"recipes are {', '.join(known)}; a file needs the ending .yaml")
-            raise UsageError(f"unknown recipe {name!r}", help=advice)
-        text = known[name]
+        text = shipped_text(name)
     values, lines = _parse(text, name)
     for override in overrides:
         lines.pop(_override(values, override), None)

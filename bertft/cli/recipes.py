@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bertft.cli import options
-from bertft.errors import UsageError, did_you_mean
+from bertft.errors import UsageError
 
 recipes = typer.Typer(
     help="List the shipped recipes; show or copy one.\n\nExample: bertft recipes copy ner my-ner.yaml",
@@ -38,7 +38,9 @@ def show(name: Name, quiet: options.Quiet = False, verbose: options.Verbose = Fa
     Example: bertft recipes show ner
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
-    print(_text(name), end="")
+    from bertft.recipe import shipped_text
+
+    print(shipped_text(name), end="")
 
 
 @recipes.command()
@@ -55,7 +57,9 @@ def copy(
     Example: bertft recipes copy ner my-ner.yaml
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
-    text = _text(name)
+    from bertft.recipe import shipped_text
+
+    text = shipped_text(name)
     path = Path(dest or f"{name}.yaml")
     if path.is_dir():
         path /= f"{name}.yaml"
@@ -67,12 +71,3 @@ def copy(
     except OSError as error:
         raise UsageError(f"cannot write the recipe: {error.strerror}", place=path) from None
     print(path)
-
-
-def _text(name: str) -> str:
-    from bertft.recipe import shipped
-
-    known = shipped()
-    if name not in known:
-        raise UsageError(f"unknown recipe {name!r}", help=did_you_mean(name, known, f"recipes are {', '.join(known)}"))
-    return known[name]

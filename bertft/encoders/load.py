@@ -116,9 +116,7 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any) -> Tokenizer:
     return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), words, min(usable, default=512))
 
 
-def load_model(
-    checkpoint: Checkpoint, architecture: str, labels: Sequence[str], **config: Any
-) -> tuple[PreTrainedModel, bool]:
+def load_model(checkpoint: Checkpoint, architecture: str, labels: Sequence[str]) -> tuple[PreTrainedModel, bool]:
     """Load `AutoModelFor…` named by `architecture` in fp32, with a head for `labels`.
 
     Returns the model and whether its head came with the checkpoint (it has one whose labels are the same by name; it is
@@ -132,14 +130,14 @@ def load_model(
         stored = transformers.AutoConfig.from_pretrained(checkpoint.location)
         old = [str(stored.id2label[i]) for i in sorted(stored.id2label)] if stored.id2label else []
         keeps = sorted(old) == sorted(labels) and len(labels) > 0
+        names = old if keeps else labels
         model, info = auto.from_pretrained(
             checkpoint.location,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            id2label=dict(enumerate(old if keeps else labels)),
-            label2id={label: i for i, label in enumerate(old if keeps else labels)},
-            **config,
+            id2label=dict(enumerate(names)),
+            label2id={label: i for i, label in enumerate(names)},
         )
     body = f"{model.base_model_prefix}."
     unset = set(info["missing_keys"])
