@@ -46,5 +46,14 @@ def warn(line: str) -> None:
         _print(f"warning: {line}")
 
 
+ERRORS = frozenset({"rmse", "loss", "perplexity"})
+"""Metrics that are no fractions of 1: less is better."""
+
+
+def shown(metric: str, value: float) -> str:
+    """Return a metric as people read it: in percent, but for those that are no fractions."""
+    return f"{value:.4g}" if metric in ERRORS else f"{100 * value:.1f}"
+
+
 def _print(line: str) -> None:
     print(printable(line), file=sys.stderr, flush=True)

@@ -1,14 +1,15 @@
-"""Tiny encoders of several families, built in code: tokenizers trained on the text below, random weights, no head.
+"""Tiny encoders of every family, built in code: tokenizers trained on the text below, random weights, no head.
 
 `build(family, directory)` writes a base checkpoint as `--model DIR` takes it. Real checkpoints of the same family have
-the same tokenizer pipeline and configuration class; only the sizes differ.
+the same tokenizer pipeline and configuration class; only the sizes differ. `SAME` lists the families that need no entry
+of their own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -68,28 +69,44 @@ class Family:
     glues: bool = False
 
 
+_BERT_TEMPLATE = ("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1")
+_ROBERTA_TEMPLATE = ("<s> $A </s>", "<s> $A </s> </s> $B </s>")
+
+
 def _corpus() -> list[str]:
     return [*_TEXT, *(" ".join(word for word, _ in row) for row in sentences())]
 
 
-def _wordpiece(*, lowercase: bool) -> Tokenizer:
+def _wordpiece(
+    *,
+    lowercase: bool,
+    specials: tuple[str, ...] = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
+    template: tuple[str, str] = _BERT_TEMPLATE,
+) -> Tokenizer:
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     tokenizer.train_from_iterator(
-        _corpus(), trainers.WordPieceTrainer(vocab_size=300, special_tokens=specials, show_progress=False)
+        _corpus(), trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(specials), show_progress=False)
     )
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+        single=template[0],
+        pair=template[1],
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in specials],
     )
     return tokenizer
 
 
-def _byte_bpe(specials: list[str], begin: str, end: str) -> Tokenizer:
+def _mpnet() -> Tokenizer:
+    return _wordpiece(
+        lowercase=True,
+        specials=("<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"),
+        template=_ROBERTA_TEMPLATE,
+    )
+
+
+def _byte_bpe(specials: list[str], single: str, pair: str) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -98,15 +115,13 @@ def _byte_bpe(specials: list[str], begin: str, end: str) -> Tokenizer:
         vocab_size=400, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
-    ids = {name: tokenizer.token_to_id(name) for name in (begin, end)}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A {end}", pair=f"{begin} $A {end} {end} $B {end}", special_tokens=list(ids.items())
-    )
+    ids = {name: tokenizer.token_to_id(name) for name in specials}
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(ids.items()))
     return tokenizer
 
 
 def _roberta() -> Tokenizer:
-    tokenizer = _byte_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<s>", "</s>")
+    tokenizer = _byte_bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], *_ROBERTA_TEMPLATE)
     tokenizer.post_processor = processors.RobertaProcessing(
         ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
     )
@@ -114,12 +129,20 @@ def _roberta() -> Tokenizer:
 
 
 def _modernbert() -> Tokenizer:
-    return _byte_bpe(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], "[CLS]", "[SEP]")
+    return _byte_bpe(["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], *_BERT_TEMPLATE)
 
 
-def _unigram(specials: list[str], unk: str, begin: str, end: str) -> Tokenizer:
+def _deberta() -> Tokenizer:
+    return _byte_bpe(["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"], *_BERT_TEMPLATE)
+
+
+def _unigram(
+    specials: list[str], unk: str, single: str, pair: str, *, plain: bool = False, texts: Sequence[str] = ()
+) -> Tokenizer:
+    """`plain` is without case and accents; `texts` are more to learn from."""
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(" {2,}", " ")])
+    steps = [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()] if plain else [normalizers.NFKC()]
+    tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" {2,}", " ")])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
     )
@@ -127,12 +150,15 @@ def _unigram(specials: list[str], unk: str, begin: str, end: str) -> Tokenizer:
     trainer = trainers.UnigramTrainer(
         vocab_size=250, special_tokens=specials, unk_token=unk, show_progress=False, max_piece_length=8
     )
-    tokenizer.train_from_iterator(_corpus(), trainer)
-    ids = {name: tokenizer.token_to_id(name) for name in (begin, end)}
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{begin} $A {end}", pair=f"{begin} $A {end} $B {end}", special_tokens=list(ids.items())
-    )
+    tokenizer.train_from_iterator([*_corpus(), *texts], trainer)
+    ids = {name: tokenizer.token_to_id(name) for name in specials}
+    tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(ids.items()))
     return tokenizer
+
+
+def _albert(*, plain: bool = True, texts: Sequence[str] = ()) -> Tokenizer:
+    specials = ["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"]
+    return _unigram(specials, "<unk>", *_BERT_TEMPLATE, plain=plain, texts=texts)
 
 
 _BERT_SPECIALS = {
@@ -143,6 +169,11 @@ _ROBERTA_SPECIALS = {
     "bos_token": "<s>", "eos_token": "</s>",
 }  # fmt: skip
 _SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+# as in the published v3: positions are in the attention only
+_RELATIVE = {
+    "relative_attention": True, "position_biased_input": False, "max_relative_positions": -1, "type_vocab_size": 0,
+    "pooler_hidden_size": 32, "max_position_embeddings": 128,
+}  # fmt: skip
 
 FAMILIES = {
     "bert-cased": Family(
@@ -191,26 +222,78 @@ FAMILIES = {
         glues=True,
     ),
     "albert": Family(
-        lambda: _unigram(["<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"], "<unk>", "[CLS]", "[SEP]"),
+        _albert,
         "AlbertConfig",
         {"tokenizer_class": "AlbertTokenizer", **_BERT_SPECIALS, "pad_token": "<pad>", "unk_token": "<unk>"},
         {**_SIZES, "embedding_size": 16, "max_position_embeddings": 128},
     ),
     "xlm-roberta": Family(
-        lambda: _unigram(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<unk>", "<s>", "</s>"),
+        lambda: _unigram(["<s>", "<pad>", "</s>", "<unk>", "<mask>"], "<unk>", *_ROBERTA_TEMPLATE),
         "XLMRobertaConfig",
         {"tokenizer_class": "XLMRobertaTokenizer", **_ROBERTA_SPECIALS},
         {**_SIZES, "max_position_embeddings": 130, "type_vocab_size": 1},
     ),
+    "mpnet": Family(
+        _mpnet,
+        "MPNetConfig",
+        {"tokenizer_class": "MPNetTokenizer", "do_lower_case": True, **_ROBERTA_SPECIALS, "unk_token": "[UNK]"},
+        {**_SIZES, "max_position_embeddings": 130},
+    ),
+    "deberta": Family(
+        _deberta,
+        "DebertaConfig",
+        {"tokenizer_class": "DebertaTokenizer", **_BERT_SPECIALS},
+        {**_SIZES, **_RELATIVE, "pos_att_type": "c2p|p2c"},
+        glues=True,
+    ),
+    "deberta-v3": Family(
+        lambda: _unigram(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"], "[UNK]", *_BERT_TEMPLATE),
+        "DebertaV2Config",
+        {"tokenizer_class": "DebertaV2Tokenizer", "do_lower_case": False, **_BERT_SPECIALS},
+        {
+            **_SIZES,
+            **_RELATIVE,
+            "pos_att_type": "p2c|c2p",
+            "position_buckets": 32,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+        },
+    ),
 }
+
+SAME = {
+    "deberta-v2": "deberta-v3",  # one class; v2 differs in settings (a convolution, position_buckets) and size
+    "indicbert": "albert",  # its tokenizer keeps accents: tests/tasks/test_families.py has that
+    "indicbert-v2": "bert-cased",
+    "mbert": "bert-cased",
+    "muril": "bert-cased",
+}
+"""Families that are another one in class and tokenizer pipeline, and differ in vocabulary and weights only."""
+
+
+INDIC = (
+    "मैंने उसकी गेंद दी और वह यहाँ आया है।",
+    "यह हमारी भाषा की पुस्तक है, उसे पढ़ो।",
+    "తెలుగు భాష చాలా అందంగా ఉంటుంది.",
+    "నేను ప్రతి ఉదయం పుస్తకాలు చదువుతాను.",
+)
+
+
+def build_indicbert(directory: Path) -> Path:
+    """Write an ALBERT as IndicBERT is published: its vocabulary has vowel signs, and nothing says to keep them."""
+    made = replace(FAMILIES["albert"], tokenizer=lambda: _albert(plain=False, texts=INDIC * 4))
+    return _write(made, directory)
 
 
 def build(name: str, directory: Path) -> Path:
     """Write the family's base checkpoint into `directory` and return it."""
+    return _write(FAMILIES[name], directory)
+
+
+def _write(family: Family, directory: Path) -> Path:
     import torch
     import transformers
 
-    family = FAMILIES[name]
     backend = family.tokenizer()
     ids = {
         f"{role}_id": backend.token_to_id(token)

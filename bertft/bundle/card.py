@@ -5,54 +5,84 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bertft.console import shown
 from bertft.errors import printable
 from bertft.recipe import Recipe
 from bertft.tasks.base import Task
 
+_PIPELINES = {
+    "AutoModelForTokenClassification": "token-classification",
+    "AutoModelForSequenceClassification": "text-classification",
+    "AutoModelForQuestionAnswering": "question-answering",
+}
+
 
 def render(recipe: Recipe, task: Task[Any, Any, Any], metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
-    labels = task.head().labels
+    head = task.head()
     rows = [
-        f"| {split} | {', '.join(f'{key} {100 * scores[key]:.1f}' for key in task.headline)} | {scores['support']} |"
+        f"| {split} | {', '.join(f'{key} {shown(key, scores[key])}' for key in task.headline)} | {scores['support']} |"
         for split, scores in metrics.items()
     ]
     files = [
         f"| {split} | `{_inert(str(info['path']))}` | {info['rows']} | `{info['sha256'][:16]}` |"
         for split, info in data.items()
     ]
+    labels = f"Labels: {', '.join(f'`{_inert(label)}`' for label in head.labels)}." if head.labels else ""
     return "\n".join(
         (
             "---",
             "library_name: transformers",
-            "pipeline_tag: token-classification",
+            f"pipeline_tag: {_PIPELINES.get(head.architecture, 'feature-extraction')}",
             "tags: [bertft]",
             "---",
             "",
             f"# {task.name}, fine-tuned from {_inert(recipe.model)}",
             "",
-            f"Labels: {', '.join(f'`{_inert(label)}`' for label in labels)}.",
-            "",
+            *([labels, ""] if labels else []),
             "| split | scores in percent | support |",
             "| --- | --- | --- |",
             *rows,
             "",
+            *([_CHOSEN, ""] if task.state().get("thresholds") or task.state().get("no_answer_threshold") else []),
             "| split | file | rows | sha256 |",
             "| --- | --- | --- | --- |",
             *files,
             "",
             "## Use",
             "",
-            "    bertft predict MODEL text.txt",
-            "    bertft eval MODEL --data test.conll",
+            "    bertft predict MODEL input",
+            "    bertft eval MODEL --data test-file",
             "",
-            f"In plain transformers: `{task.head().architecture}.from_pretrained(MODEL)` gives the same logits. What "
-            "it cannot express is in `bertft.json`: how answers are decoded, and the windows over long texts.",
+            *_plain(task),
             "",
             f"Trained with seed {recipe.seed}; `recipe.yaml` repeats the run.",
             "",
         )
     )
+
+
+_CHOSEN = "The thresholds in `bertft.json` were chosen on dev, which flatters the dev figures; those of test are not affected."
+
+
+def _plain(task: Task[Any, Any, Any]) -> list[str]:
+    """Say what plain transformers can do with the model, and what it cannot."""
+    head = task.head()
+    same = f"In plain transformers: `{head.architecture}.from_pretrained(MODEL)` gives the same logits."
+    if head.pooling != "cls":
+        same = (
+            f"**Plain transformers cannot express this model**: its head reads the {head.pooling} over the tokens "
+            f"(`options.pooling`), where `{head.architecture}` reads the first one and gives other logits."
+        )
+    lines = [same]
+    if head.crf is not None:
+        lines.append(
+            "These are a CRF's emissions; its transitions, which `bertft_head.safetensors` has, are not used there."
+        )
+    lines.append(
+        "What it cannot express is in `bertft.json`: how answers are decoded, thresholds, and windows over long texts."
+    )
+    return [" ".join(lines)]
 
 
 def _inert(text: str) -> str:

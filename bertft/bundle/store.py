@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from bertft.encoders import load
 from bertft.encoders.load import Checkpoint
-from bertft.encoders.words import WordTokenizer
+from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import ModelError
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
-from bertft.tasks.base import Task, WindowSize
+from bertft.tasks.base import Head, Task, WindowSize
 
 if TYPE_CHECKING:
     from bertft.encoders.load import Tokenizer
@@ -26,7 +26,11 @@ MAX_WINDOW = 512
 """Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
 
 # What a plain Hugging Face model is used for, by the ending of the name of its architecture.
-_TASK_OF_ARCHITECTURE = {"ForTokenClassification": "ner"}
+_TASK_OF_ARCHITECTURE = {
+    "ForTokenClassification": "ner",
+    "ForSequenceClassification": "classify",
+    "ForQuestionAnswering": "qa",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Bundle:
 
     checkpoint: Checkpoint
     task: Task[Any, Any, Any]
-    tokenizer: WordTokenizer
+    tokenizer: SubwordTokenizer
     window: WindowSize
     manifest: dict[str, Any] = field(default_factory=dict)
     assumed: str | None = None
@@ -43,11 +47,22 @@ class Bundle:
 
     def load_model(self) -> Any:
         """Load the weights: a transformers model in fp32 and eval mode. Raises ModelError where it has no such head."""
-        head = self.task.head()
-        model, kept = load.load_model(self.checkpoint, head.architecture, head.labels)
+        model, kept = load_weights(self.checkpoint, self.task.head())
         if not kept:
             raise ModelError("the model has no trained head: it can be trained, not used", place=self.checkpoint.name)
         return model
+
+
+def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
+    """Load a checkpoint's model with `head` on it; say whether the head, all of it, came with the checkpoint.
+
+    Raises ModelError where weights of the encoder itself are missing.
+    """
+    from bertft import heads
+
+    model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
+    heads.attach(model, pooling=head.pooling, crf=head.crf)
+    return model, heads.load_own(model, Path(checkpoint.location)) and kept
 
 
 def default_window(tokenizer: Tokenizer, length: int | None, stride: int | None) -> WindowSize:
@@ -55,7 +70,7 @@ def default_window(tokenizer: Tokenizer, length: int | None, stride: int | None)
 
     Raises ModelError where the model, or the window itself, has no room for it.
     """
-    specials = len(tokenizer.words.prefix) + len(tokenizer.words.suffix)
+    specials = tokenizer.subwords.single.specials
     chosen = length if length is not None else min(tokenizer.max_length, MAX_WINDOW)
     shared = stride if stride is not None else (chosen - specials) // 4
     if chosen > tokenizer.max_length:
@@ -81,8 +96,10 @@ def write(
     card: str,
 ) -> None:
     """Write all files of a bundle into `directory` (made where it is missing)."""
+    from bertft import heads
+
     directory.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(directory)
+    heads.save(model, directory)
     tokenizer.pretrained.save_pretrained(directory)
     manifest = {
         "format": FORMAT,
@@ -133,7 +150,9 @@ def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:
         task = task_class(manifest["task"]).restore(manifest["options"], manifest["state"])
         window = WindowSize(**manifest["window"])
         backend = Backend.from_file(str(path.parent / "tokenizer.json"))
-        words = WordTokenizer.of(backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"])
+        words = SubwordTokenizer.of(
+            backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"], presplit=task.presplit
+        )
     except ModelError:
         raise
     except Exception as error:  # tokenizers raises bare Exception; any fault here means a damaged bundle
@@ -147,17 +166,18 @@ def _open_plain(checkpoint: Checkpoint) -> Bundle:
     name = next((task for end, task in _TASK_OF_ARCHITECTURE.items() if architectures[0].endswith(end)), None)
     if name is None:
         raise ModelError(
-            f"{checkpoint.name!r} is {architectures[0]}, which is no trained tagger",
-            help=f"train one from it: `bertft train ner --data FILE --model {checkpoint.name}`",
+            f"{checkpoint.name!r} is {architectures[0]}, which has no trained head for any task",
+            help=f"train one on it: `bertft train RECIPE --data FILE --model {checkpoint.name}`",
         )
     labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
-    # By arg max: a foreign model may have been trained on IOB1, whose entities the constraints of BIO would forbid.
-    task = task_class(name).restore({"decode": "argmax"}, {"labels": labels})
-    tokenizer = load.load_tokenizer(checkpoint, config)
-    assumed = (
-        f"{checkpoint.name} has no {MANIFEST}: taken for task {name}, arg max decoding, labels {', '.join(labels[:9])}"
-    )
-    return Bundle(checkpoint, task, tokenizer.words, default_window(tokenizer, None, None), {}, assumed)
+    task = task_class(name).of_model(labels, config.to_dict())
+    tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
+    names = f", labels {', '.join(task.head().labels[:9])}" if task.head().labels else ""
+    assumed = f"{checkpoint.name} has no {MANIFEST}: taken for task {name}{names}"
+    if name == "ner":
+        assumed += ", arg max decoding"
+    window = default_window(tokenizer, task.options.window, task.options.stride)
+    return Bundle(checkpoint, task, tokenizer.subwords, window, {}, assumed)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bertft.cli.eval import eval_command
+from bertft.cli.models import models_command
 from bertft.cli.predict import predict_command
 from bertft.cli.recipes import recipes
 from bertft.cli.train import train_command
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("train")(train_command)
 app.command("eval")(eval_command)
 app.command("predict")(predict_command)
+app.command("models")(models_command)
 app.add_typer(recipes, name="recipes")
 
 

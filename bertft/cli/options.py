@@ -14,12 +14,18 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Encoding = Annotated[str | None, typer.Option(help="The files' encoding, where it is not UTF-8: latin-1, cp1252, …")]
 Columns = Annotated[
     str | None,
-    typer.Option(metavar="ROLE=NAME,…", help="Which columns hold what: tokens=1,tags=4, or text=body,entities=spans."),
+    typer.Option(metavar="ROLE=NAME,…", help="Which fields hold what: text=review,label=stars, or tokens=1,tags=4."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows of each file.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow metrics that are Python files: they are run.")]
 BatchTokens = Annotated[int | None, typer.Option(min=1, help="Tokens in a batch, padding included.")]
-FormatOption = Annotated[str, typer.Option("--format", help="auto, text, jsonl or conll.")]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="auto, text, jsonl, json, csv, tsv, conll, squad, parquet, arrow, fasttext, folder, lines, brat.",
+    ),
+]
 
 
 def set_verbosity(*, quiet: bool, verbose: bool) -> None:
@@ -37,6 +43,6 @@ def parse_columns(value: str | None) -> dict[str, str]:
         if not part:
             continue
         if not found or not name or not role:
-            raise UsageError(f"--columns {part!r} is not ROLE=NAME", help="for example tokens=1,tags=4")
+            raise UsageError(f"--columns {part!r} is not ROLE=NAME", help="for example text=review,label=stars")
         columns[role] = name
     return columns

@@ -18,7 +18,9 @@ def predict_command(
         list[str] | None, typer.Argument(metavar="[FILE|-]...", help="Inputs; - or none is stdin.")
     ] = None,
     format: options.FormatOption = "auto",
-    to: Annotated[str, typer.Option(help="auto, jsonl or conll; auto: conll for column files, else jsonl.")] = "auto",
+    to: Annotated[
+        str, typer.Option(help="auto, jsonl, csv, tsv or conll; auto: tables and column files stay what they are.")
+    ] = "auto",
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write here, not to stdout.")] = None,
     on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = "fail",
     field: Annotated[str, typer.Option(help="The name of the field that is added.")] = "prediction",
@@ -33,7 +35,7 @@ def predict_command(
 ) -> None:
     """Answer every record of the inputs, in order, and keep its own fields.
 
-    Lines of text and JSON Lines become JSON Lines; column files get one more column.
+    Lines of text and JSON become JSON Lines; tables and column files get more columns.
 
     Example: tail -f app.log | bertft predict my-ner | jq -c .prediction.entities
     """

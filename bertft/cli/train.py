@@ -13,13 +13,17 @@ def train_command(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A shipped recipe (`bertft recipes`) or a YAML file.")
     ],
-    data: Annotated[str, typer.Option(metavar="FILE", help="The training data.")],
+    data: Annotated[str, typer.Option(metavar="FILE", help="The training data: a file, a folder, or hub:owner/name.")],
     dev: Annotated[
         str | None, typer.Option(metavar="FILE", help="Development data; without it 10 % is held out.")
     ] = None,
     test: Annotated[str | None, typer.Option(metavar="FILE", help="Test data, scored at the end.")] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="NAME|DIR", help="The encoder: embedded (default), a directory or a Hub id.")
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR",
+            help="The encoder: embedded (default), a directory, a name of `bertft models`, a Hub id.",
+        ),
     ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the model goes; default runs/RECIPE-DATE-TIME.")
@@ -33,6 +37,10 @@ def train_command(
     encoding: options.Encoding = None,
     format: options.FormatOption = "auto",
     device: options.Device = "auto",
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, metavar="K", help="Cross-validate in K folds, then train on all rows: for small data."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run of --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds.")] = False,
     dry_run: Annotated[
@@ -74,6 +82,7 @@ def train_command(
         format=format,
         limit=limit,
         device=device,
+        folds=folds,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,

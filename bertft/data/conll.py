@@ -220,7 +220,11 @@ def layout_of(source: Source, columns: Mapping[str, str], *, labelled: bool = Tr
     layout = infer(lines)
     if layout is None:
         raise not_a_column_file(source.path, lines)
-    return with_columns(layout, columns)
+    chosen = with_columns(layout, columns)
+    if chosen.tags != layout.tags and chosen.separator != "|":
+        rows = (chosen.split(line.content) for line in lines if not line.content.startswith("#"))
+        chosen = _knowing_tags(chosen, [row for row in rows if len(row) == chosen.columns])
+    return chosen
 
 
 def not_a_column_file(path: str, sample: Sequence[Line]) -> DataError:

@@ -1,71 +1,160 @@
-"""Which format a file is in, and its reader: the one table of formats."""
+"""Which format an input is in, its reader, and which of its fields are what: the one table of formats.
+
+`read` takes a path (a file, `-`, a directory, `hub:owner/name`, or `PATH:SPLIT`), works out the format by name and
+content unless it is given, and returns an `Input`: rows with their roles, and a line that says what was assumed.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from bertft.data import conll, jsonl, text
+from bertft.data import conll, fields, jsonl, tables, text
 from bertft.data.conll import Layout
-from bertft.data.row import Line, Place, Row
+from bertft.data.roles import ROLES, Name, Wanted
+from bertft.data.row import Found, Line, Part, Place, Row
 from bertft.data.source import Source, open_source
-from bertft.errors import DataError, UsageError
+from bertft.data.tables import Dialect
+from bertft.errors import DataError, UsageError, did_you_mean
 
-Format = Literal["text", "jsonl", "conll"]
-FORMATS: tuple[Format, ...] = ("text", "jsonl", "conll")
+Format = Literal[
+    "text", "jsonl", "json", "csv", "tsv", "conll", "squad", "parquet", "arrow", "fasttext", "folder", "lines", "brat"
+]
+FORMATS: tuple[Format, ...] = get_args(Format)
+Use = Literal["train", "dev", "test"]
 
-ROLES = ("tokens", "words", "tags", "text", "entities")
-"""What `--columns` can name."""
+SAMPLE_ROWS = 1000  # so many records tell which field is what
 
-_SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".conllu": "conll", ".conll": "conll"}
+_SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".conllu": "conll",
+    ".conll": "conll",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+_PARTED: tuple[Format, ...] = ("json", "squad", "parquet", "arrow", "folder", "lines")
+_DIRECTORIES: tuple[Format, ...] = ("brat", "arrow", "folder", "lines")
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input whose format is known: its rows can be read once."""
+    """An input whose format is known: its rows can be read once.
 
-    source: Source
+    `source` is None for directories, Arrow and the Hub. `layout` (of column files) and `dialect` (of tables) are what
+    a writer needs. `roles` are those of the rows; empty where every field has the name of its role.
+    """
+
+    path: str
     format: Format
     rows: Iterator[Row]
+    description: str
+    source: Source | None = None
     layout: Layout | None = None
+    dialect: Dialect | None = None
+    roles: Mapping[str, Name] = field(default_factory=dict)
 
     def describe(self) -> str:
-        """Say in half a line what the file was taken for."""
-        return f"{self.source.path}: {self.layout or {'text': 'plain text', 'jsonl': 'JSON Lines'}[self.format]}"
+        """Say in a line or two what the input was taken for, and which field for what."""
+        return f"{self.path}: {self.description}"
+
+
+# -- reading --------------------------------------------------------------------------------------------------------
 
 
 def read(
     path: str,
     *,
+    wanted: Wanted,
     format: Format | None = None,
     encoding: str | None = None,
     columns: Mapping[str, str] | None = None,
     unit: conll.Unit = "sentence",
     labelled: bool = False,
+    use: Use = "train",
 ) -> Input:
     """Open an input and return its rows; without `format` it is worked out from the name and the first lines.
 
-    `labelled` says that the data must carry labels, which plain text cannot. Raises DataError for an input that cannot
-    be read, UsageError for columns that it has not.
+    `wanted` are the alternatives of roles that the task reads, the last of each the gold, needed where the data must be
+    `labelled`. `use` picks the part of an input that has several and names none. Raises DataError for an input that
+    cannot be read or told, UsageError for columns that it has not.
     """
-    wrong = next((role for role in columns or {} if role not in ROLES), None)
-    if wrong is not None:
-        raise UsageError(f"--columns {wrong}=…: there is no such role", help=f"roles are {', '.join(ROLES)}")
-    source = open_source(path, encoding)
-    chosen = format or _sniff(source, labelled=labelled)
+    given = _checked(columns or {})
+    path, name = _located(path)
+    part = Part(name, use)
+    source: Source | None = None
+    chosen = _unopened(path, format)
+    if chosen is None:
+        source = open_source(path, encoding)
+        chosen = format or _sniff(source, wanted, given, labelled=labelled)
+    if name is not None and chosen not in _PARTED:
+        raise UsageError(f"{path}:{name}: {path} has no parts to choose from", help=f"name it as {path}")
+    match chosen:
+        case "parquet" | "arrow" | "folder" | "lines" | "brat":
+            found = _read_directory(chosen, path, part, encoding)
+            return _with_roles(Input(path, chosen, found.rows, found.description), wanted, given, labelled=labelled)
+    if source is None:
+        raise DataError("this is a directory, not a file", place=path, help="name one file in it")
     match chosen:
         case "conll":
-            layout = conll.layout_of(source, columns or {}, labelled=labelled)
-            return Input(source, chosen, conll.read(source, layout, unit=unit, labelled=labelled), layout)
-        case "jsonl":
-            return Input(source, chosen, jsonl.read(source, columns or {}))
+            layout = conll.layout_of(source, given, labelled=labelled)
+            rows = conll.read(source, layout, unit=unit, labelled=labelled)
+            return Input(path, chosen, rows, str(layout), source, layout)
         case "text":
-            if columns:
+            if given:
                 raise UsageError(f"--columns: {path} is plain text, which has none", help="name its `--format`")
-            return Input(source, chosen, text.read(source))
+            return Input(path, chosen, text.read(source), "plain text", source)
+        case "jsonl":
+            plain = Input(path, chosen, jsonl.read(source, labelled=labelled), "JSON Lines", source)
+        case "csv" | "tsv":
+            # `csv` is what people call any table; who says `tsv` means the tab
+            delimiters = ",;\t|" if chosen == "csv" else "\t" if format == "tsv" else "\t,;|"
+            dialect = tables.dialect_of(source, given, delimiters)
+            kind: Format = "tsv" if dialect.delimiter == "\t" else "csv"
+            plain = Input(path, kind, tables.read(source, dialect), str(dialect), source, dialect=dialect)
+        case _:
+            found = _read_document(chosen, source, part, labelled=labelled)
+            plain = Input(path, chosen, found.rows, found.description, source)
+    return _with_roles(plain, wanted, given, labelled=labelled)
+
+
+def _read_directory(format: Format, path: str, part: Part, encoding: str | None) -> Found:
+    from bertft.data import brat, columnar, folders
+
+    if format == "brat":
+        return brat.read(path, encoding=encoding)
+    if format in ("folder", "lines"):
+        return folders.read(path, part, encoding=encoding)
+    return columnar.read(path, part)
+
+
+def _read_document(format: Format, source: Source, part: Part, *, labelled: bool) -> Found:
+    from bertft.data import documents, fasttext
+
+    return fasttext.read(source) if format == "fasttext" else documents.read(source, part, labelled=labelled)
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """Return the names of the parts (splits) of an input that holds several; () for one that holds none or one."""
+    from bertft.data import columnar, documents, folders
+
+    path, name = _located(path)
+    if name is not None or path == "-":
+        return ()
+    if columnar.is_arrow(path):
+        return columnar.parts(path)
+    if Path(path).is_dir():
+        return folders.parts(path)
+    source = open_source(path)
+    return documents.parts(source) if _sniff_json(source, labelled=True) == "json" else ()
 
 
 def parse_format(name: str) -> Format | None:
@@ -75,42 +164,203 @@ def parse_format(name: str) -> Format | None:
             return known
     if name == "auto":
         return None
-    raise UsageError(f"unknown format {name!r}", help=f"formats are auto, {', '.join(FORMATS)}")
+    near = did_you_mean(name, FORMATS)
+    listed = f"formats are auto, {', '.join(FORMATS)}"
+    raise UsageError(f"unknown format {name!r}", help=f"{near} {listed}" if near else listed)
 
 
-def _sniff(source: Source, *, labelled: bool) -> Format:
-    """Work out the format: by the name's suffix, by a JSON object on the first line, by the columns of the first lines.
+def _checked(columns: Mapping[str, str]) -> dict[str, str]:
+    wrong = next((role for role in columns if role not in (*ROLES, "words")), None)
+    if wrong is not None:
+        raise UsageError(f"--columns {wrong}=…: there is no such role", help=f"roles are {', '.join(ROLES)}")
+    return {"tokens" if role == "words" else role: name for role, name in columns.items()}
 
-    Of stdin only the first line is looked at, so that it is answered at once; columns there need `--format conll`.
+
+def _located(path: str) -> tuple[str, str | None]:
+    """Return a path and the part that is named behind it: `data.json:train`, where that is no file of its own."""
+    head, _, tail = path.rpartition(":")
+    if head and tail and not path.startswith("hub:") and not Path(path).exists() and Path(head).exists():
+        return head, tail
+    return path, None
+
+
+# -- which format ---------------------------------------------------------------------------------------------------
+
+
+def _unopened(path: str, format: Format | None) -> Format | None:
+    """Return the format of what is not read as lines: directories, Arrow, Parquet, the Hub; None for other files."""
+    from bertft.data import brat, columnar, folders
+
+    if path == "-" or (format is not None and format not in (*_DIRECTORIES, "parquet")):
+        return None
+    if format is not None:
+        return format
+    if columnar.is_arrow(path):
+        return "parquet" if path.endswith(".parquet") else "arrow"
+    if brat.is_brat(path):
+        return "brat"
+    if not Path(path).is_dir():
+        return None
+    kinds: dict[str | None, Format] = {"labels": "folder", "lines": "lines"}
+    if (kind := folders.kind(path)) in kinds:
+        return kinds[kind]
+    names = sorted(entry.name for entry in Path(path).iterdir() if not entry.name.startswith("."))
+    listed = f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else "nothing"
+    advice = f"name a file in it; it holds {listed}. Directories that are read hold a folder of texts for each label, "
+    advice += "seq.in with seq.out or label, BRAT's .ann files, or what `datasets` saved"
+    raise DataError("this is a directory, not a file", place=path, help=advice)
+
+
+def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled: bool) -> Format:
+    """Work out the format: by the name's suffix, a JSON value at the start, fastText's labels, columns, a table.
+
+    To predict, what nothing is known of is plain text, if the task reads text. Of stdin only the first line is looked
+    at then, so that it is answered at once; columns and tables there need `--format`.
     """
-    suffixes = Path(source.path).suffixes
-    suffix = next((_SUFFIXES[s] for s in reversed(suffixes) if s in _SUFFIXES), None)
-    if suffix is not None:
+    suffix = _suffix(source.path)
+    if suffix == "conll":
         return suffix
+    if (kind := _sniff_json(source, labelled=labelled)) is not None:
+        return kind
+    needs = [tuple(roles) if labelled or len(roles) == 1 else tuple(roles[:-1]) for roles in wanted]
+    words, plain = any("tokens" in need for need in needs), ("text",) in needs
     first = next((line.content for line in source.sample(_first_filled_line) if line.content.strip()), "")
-    if first.lstrip().startswith("{") and _is_json(first, dict):
-        return "jsonl"
-    if first.strip() == "[" or (first.lstrip().startswith(("[{", "[[")) and (labelled or _is_json(first, list))):
-        raise DataError(
-            "this looks like one JSON document; JSON Lines (an object on each line) is read",
-            place=Place(source.path, 1),
-            help="a list of objects becomes JSON Lines with `jq -c '.[]' FILE`",
-        )
-    if labelled or first.startswith("-DOCSTART-"):
-        return "conll"
-    if source.path == "-":
+    if words:
+        if labelled or first.startswith("-DOCSTART-"):
+            return "conll"
+        if source.path != "-":
+            lines = conll.sample(source)
+            layout = conll.infer(lines)
+            if layout and layout.tags is not None and conll.has_scheme_tags(lines, layout):
+                return "conll"
+    if suffix in ("csv", "tsv"):
+        return suffix
+    if plain:
         return "text"
-    lines = conll.sample(source)
+    if source.path == "-" and not labelled:
+        raise DataError(
+            f"stdin is no JSON Lines, and a line of text is no {' + '.join(needs[0])}",
+            place=Place("-", 1),
+            help="for a table pass `--format csv` or `--format tsv`",
+        )
+    return _sniff_table(source, wanted, given)
+
+
+def _sniff_table(source: Source, wanted: Wanted, given: Mapping[str, str]) -> Format:
+    from bertft.data import fasttext
+
+    lines = tables.sample(source, given)
+    if all(not line.content.strip() for line in lines):
+        raise DataError("the file is empty", place=Place(source.path, 1))
+    if fasttext.is_fasttext(lines):
+        return "fasttext"
+    if tables.is_table(lines):
+        return "csv"
     layout = conll.infer(lines)
-    return "conll" if layout and layout.tags is not None and conll.has_scheme_tags(lines, layout) else "text"
+    columns = layout is not None and conll.has_scheme_tags(lines, layout)
+    raise DataError(
+        f"this looks like {'a column file (a token a line)' if columns else 'plain text'}: {lines[0].content[:60]!r}",
+        place=Place(source.path, lines[0].number),
+        help="column files are for `bertft train ner`"
+        if columns
+        else f"the task reads {' + '.join(wanted[0])}: a table, JSON or JSON Lines; `--format` names which it is",
+    )
+
+
+def _suffix(path: str) -> Format | None:
+    """Return the format that a name's last known suffix stands for: `train.csv.gz` is CSV."""
+    suffixes = Path(path).suffixes if path != "-" else []
+    return next((_SUFFIXES[s.lower()] for s in reversed(suffixes) if s.lower() in _SUFFIXES), None)
+
+
+def _sniff_json(source: Source, *, labelled: bool) -> Format | None:
+    """Say whether the lines are JSON, a document or an object a line.
+
+    A `{` or `[` may begin a text or a token too: a first line that is no whole value counts only with what JSON has
+    behind it, or with the name. SQuAD and data keyed by row are documents of one line, so one object alone is looked
+    into.
+    """
+    if (suffix := _suffix(source.path)) in ("csv", "tsv", "conll"):
+        return None
+    filled = [line.content.strip() for line in source.sample(_first_filled_line) if line.content.strip()]
+    first = filled[0] if filled else ""
+    if suffix == "jsonl" and first not in ("{", "[", "[{"):  # some tools call a document so
+        return "jsonl"
+    if not first.startswith(("{", "[")):
+        return None
+    value = _parsed(first)
+    if isinstance(value, dict):
+        if not _is_document(value):
+            return "jsonl"
+        second = "" if source.live else _second(source)
+        return "jsonl" if second.startswith("{") and isinstance(_parsed(second), dict) else "json"
+    if isinstance(value, list):
+        holds = isinstance(value[0], dict | list | str) if value else labelled
+        return "json" if holds or suffix == "json" else None
+    if suffix in ("json", "jsonl"):
+        return "json"
+    if first in ("{", "["):
+        return "json" if _second(source).startswith(('"', "{", "[")) else None
+    return "json" if labelled and first.startswith(("[{", "[[", '["', '{"')) and "\t" not in first else None
+
+
+def _is_document(value: Mapping[str, Any]) -> bool:
+    if isinstance(value.get("data"), list):
+        return True
+    return bool(value) and all(
+        isinstance(v, dict) or (isinstance(v, list) and v and isinstance(v[0], list | dict)) for v in value.values()
+    )
+
+
+def _parsed(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _second(source: Source) -> str:
+    """Return the second line that is not blank, as far as there is one among the first."""
+
+    def enough(lines: Sequence[Line]) -> bool:
+        return sum(bool(line.content.strip()) for line in lines) > 1 or len(lines) >= conll.SAMPLE_LINES
+
+    filled = (line.content.strip() for line in source.sample(enough) if line.content.strip())
+    return next(islice(filled, 1, None), "")
 
 
 def _first_filled_line(lines: Sequence[Line]) -> bool:
     return bool(lines[-1].content.strip()) or len(lines) >= conll.SAMPLE_LINES
 
 
-def _is_json(line: str, kind: type) -> bool:
-    try:
-        return isinstance(json.loads(line), kind)
-    except (ValueError, RecursionError):
-        return False
+# -- which field is what --------------------------------------------------------------------------------------------
+
+
+def _with_roles(opened: Input, wanted: Wanted, given: Mapping[str, str], *, labelled: bool) -> Input:
+    """Return the input with the roles of its rows, and with label numbers as the names that stand beside the file."""
+    names = None
+    if labelled and opened.source is not None and opened.path != "-":
+        from bertft.data import folders
+
+        names = folders.label_names(opened.path)
+    found = fields.assign(
+        opened.rows,
+        Place(opened.path, 1),
+        wanted=wanted,
+        given=given,
+        labelled=labelled,
+        look_ahead=_look_ahead(opened),
+        columns=opened.dialect.names if opened.dialect else None,
+        varied=opened.format == "jsonl" and not labelled,
+        label_names=names,
+    )
+    description = "; ".join([opened.description, *found.notes])
+    return replace(opened, rows=found.rows, description=description, roles=found.roles)
+
+
+def _look_ahead(opened: Input) -> int:
+    """Return how many rows may be looked at: of a live input those whose lines were read for its format, or one."""
+    if opened.source is None or not opened.source.live:
+        return SAMPLE_ROWS
+    head = opened.dialect.head if opened.dialect else ()
+    return max(1, sum(bool(line.content.strip()) for line in opened.source.sample(lambda _: True)) - len(head))

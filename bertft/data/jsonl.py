@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
+from bertft.data import exports
 from bertft.data.row import Place, Row
 from bertft.data.source import Source
 from bertft.errors import DataError
 
 
-def read(source: Source, columns: Mapping[str, str]) -> Iterator[Row]:
+def read(source: Source, *, labelled: bool = False) -> Iterator[Row]:
     """Yield one row per line that is not blank; a line that holds no JSON object gives a row with an error.
 
-    `columns` maps a role (`tokens`, `tags`, `text`, `entities`) to the field that holds it.
+    In `labelled` data the objects of annotation tools also get the fields that tasks read, and may be excluded.
     """
     for line in source.lines():
         place, content = Place(source.path, line.number), line.content
@@ -33,27 +33,17 @@ def read(source: Source, columns: Mapping[str, str]) -> Iterator[Row]:
         except ValueError as error:  # also a number of more digits than Python reads
             where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             fact = f"not valid JSON: {getattr(error, 'msg', error)}{where}"
-            advice = "JSON Lines holds one object on each line; a list over several lines: `jq -c '.[]' FILE`"
+            advice = "JSON Lines holds one object on each line; one document over several lines: `--format json`"
             yield Row(place, lines=(line,), error=DataError(fact, place=place, help=advice))
         except RecursionError:
             yield Row(place, lines=(line,), error=DataError("the JSON is nested too deeply", place=place))
         else:
             if isinstance(value, dict):
-                yield _with_roles(Row(place, value, (line,)), columns)
+                values, excluded = exports.normalise(value) if labelled else (value, "")
+                yield Row(place, values, (line,), excluded=excluded)
             else:
                 fact = f"expected a JSON object, found a {type(value).__name__}"
                 yield Row(place, lines=(line,), error=DataError(fact, place=place))
-
-
-def _with_roles(row: Row, columns: Mapping[str, str]) -> Row:
-    missing = [name for name in columns.values() if name not in row.values]
-    if missing:
-        advice = f"the fields of this object are {', '.join(map(repr, row.values))}"
-        return replace(row, error=DataError(f"there is no field {missing[0]!r}", place=row.place, help=advice))
-    values = {**row.values, **{role: row.values[name] for role, name in columns.items()}}
-    if "text" in columns and not {"tokens", "words"} & columns.keys():
-        values = {key: value for key, value in values.items() if key not in ("tokens", "words")}
-    return replace(row, values=values)
 
 
 def encode(value: object) -> str:

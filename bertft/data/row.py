@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,9 @@ OnError = Literal["fail", "skip", "null"]
 """What a bad record does to a stream of them: end it, be left out, or be answered with null."""
 
 
+_SET = frozenset({"1", "1.0", "true", "yes", "x"})
+
+
 class Place(NamedTuple):
     """A line of a file (1-based); stdin's path is `-`."""
 
@@ -23,6 +26,13 @@ class Place(NamedTuple):
     @override
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
+
+
+class Part(NamedTuple):
+    """Which part of an input that holds several is meant: `name` (`train+oos_train`), else the usual one for `use`."""
+
+    name: str | None
+    use: Literal["train", "dev", "test"]
 
 
 class Line(NamedTuple):
@@ -46,7 +56,9 @@ class Row:
     `values` holds the record's fields by name (`text`, `tokens`, `tags`, ...). `lines` are the lines it was read from,
     for a writer that passes them through. A record that could not be read has an `error` and may lack values. Where a
     record has `tokens`, `sentences` may hold the lengths of its sentences and `numbers` the line of each token.
-    `document` counts from 1; it is 0 where the file marks no documents.
+    `document` counts from 1; it is 0 where the file marks no documents. `roles` says under which name each role stands
+    (`text` → `sentence`); several names are columns of 0 and 1, one a label. `excluded` is why an annotated row is not
+    to be learnt from or scored (an annotator rejected it).
     """
 
     place: Place
@@ -56,3 +68,19 @@ class Row:
     document: int = 0
     sentences: tuple[int, ...] = ()
     numbers: tuple[int, ...] = ()
+    roles: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
+    excluded: str = ""
+
+    def get(self, role: str) -> Any:
+        """Return the value of a role, None where there is none; of 0/1 columns, the names of those that are 1."""
+        name = self.roles.get(role, role)
+        if isinstance(name, str):
+            return self.values.get(name)
+        return [column for column in name if str(self.values.get(column, "")).strip().lower() in _SET]
+
+
+class Found(NamedTuple):
+    """What a reader found in an input that is no plain lines: what it is, in half a line, and its rows."""
+
+    description: str
+    rows: Iterator[Row]

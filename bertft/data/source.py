@@ -6,10 +6,12 @@ return every byte.
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
 import io
 import itertools
+import lzma
 import os
 import stat
 import sys
@@ -25,8 +27,9 @@ from bertft.errors import DataError, UsageError, did_you_mean
 MAX_LINE_BYTES = 64 * 2**20  # a line longer than this is no text; reading on would only fill the memory
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
-_GZIP = b"\x1f\x8b"
-_MAGIC = {b"PK": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"PAR1": "Parquet", b"\x89PNG": "PNG", b"%PDF": "PDF"}
+_BINARY = {b"PK": "zip", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"\x89PNG": "PNG", b"%PDF": "PDF"}
+_OFFICE = (b"[Content_Types].xml", b"opendocument.spreadsheet", b"_rels/.rels", b"xl/", b"docProps/")
+_DAMAGED = (EOFError, zlib.error, lzma.LZMAError)
 
 
 class Source:
@@ -81,10 +84,15 @@ def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
                 yield Line(number, text_of_bytes, _undecodable(path, number, encoding, error))
     except UnicodeDecodeError as error:
         raise _undecodable(path, number + 1, encoding, error) from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"the compressed file is damaged: {error}", place=Place(path, number + 1)) from None
-    except OSError as error:
-        raise DataError(f"cannot read on: {error.strerror or error}", place=Place(path, number + 1)) from None
+    except (OSError, *_DAMAGED) as error:
+        raise _unreadable(error, Place(path, number + 1)) from None
+
+
+def _unreadable(error: Exception, place: Place) -> DataError:
+    """Return the error for bytes that cannot be read: the decompressors' own errors have no number."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return DataError(f"cannot read on: {error.strerror}", place=place)
+    return DataError(f"the compressed file is damaged: {error}", place=place)
 
 
 def _too_long(path: str, number: int) -> DataError:
@@ -109,9 +117,9 @@ def open_source(path: str, encoding: str | None = None) -> Source:
     stream, live = _open_stdin() if path == "-" else _open_file(path)
     try:
         return Source(path, stream, _encoding(path, _peek(stream), given), live=live)
-    except (EOFError, OSError, zlib.error) as error:
+    except (OSError, *_DAMAGED) as error:
         stream.close()
-        raise DataError(f"the compressed file is damaged: {error}", place=Place(path, 1)) from None
+        raise _unreadable(error, Place(path, 1)) from None
     except DataError:
         stream.close()
         raise
@@ -125,25 +133,59 @@ def _open_stdin() -> tuple[BinaryIO, bool]:
         return sys.stdin.buffer, False
     live = not stat.S_ISREG(os.fstat(descriptor).st_mode)
     stream = open(descriptor, "rb", closefd=False)  # noqa: SIM115  (stdin stays open)
-    if _peek(stream)[:2] == _GZIP:
-        return cast("BinaryIO", gzip.open(stream, "rb")), live
-    return stream, live
+    return _decompressed("-", stream), live
 
 
 def _open_file(path: str) -> tuple[BinaryIO, bool]:
     try:
         stream = open(path, "rb")  # noqa: SIM115  (Source closes it at its end)
         regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-        if regular and _peek(stream)[:2] == _GZIP:
-            stream.close()
-            return cast("BinaryIO", gzip.open(path, "rb")), False
+        return _decompressed(path, stream), not regular
     except FileNotFoundError:
         raise DataError(f"there is no file {path!r}", place=path, help=_neighbours(path)) from None
     except IsADirectoryError:
         raise DataError("this is a directory, not a file", place=path, help="name one file in it") from None
     except OSError as error:
         raise DataError(f"cannot open the file: {error.strerror}", place=path) from None
-    return stream, not regular
+
+
+def _decompressed(path: str, stream: BinaryIO) -> BinaryIO:
+    """Return the stream with its compression undone: by its first bytes, as names are often wrong or missing."""
+    head = _peek(stream)
+    unpack = next((unpack for magic, unpack in _UNPACK.items() if head.startswith(magic)), None)
+    if unpack is None:
+        return stream
+    try:
+        unpacked = cast("BinaryIO", unpack(stream))
+    except ImportError:
+        stream.close()
+        advice = f"`pip install pyarrow`, or `zstd -dc {'' if path == '-' else path} | bertft …`"
+        raise DataError("this is compressed with zstd, which pyarrow reads", place=path, help=advice) from None
+    weakref.finalize(unpacked, stream.close)  # the decompressors leave it open
+    return unpacked
+
+
+def _zstd(stream: BinaryIO) -> io.BufferedReader:
+    import pyarrow  # Python has no zstd before 3.14; `datasets` brings this in any case
+
+    raw = pyarrow.CompressedInputStream(pyarrow.PythonFile(stream, mode="r"), "zstd")
+    return io.BufferedReader(raw)
+
+
+_UNPACK: dict[bytes, Callable[[BinaryIO], object]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": _zstd,
+}
+
+
+_ADVICE = {
+    "": "text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`",
+    "zip": "unpack it and name one of its files",
+    "Excel": "save it as CSV (UTF-8) in the spreadsheet program; that file is read",
+    "spreadsheet": "save it as CSV (UTF-8) in the spreadsheet program; that file is read",
+}
 
 
 def _encoding(path: str, head: bytes, given: str | None) -> str:
@@ -151,13 +193,15 @@ def _encoding(path: str, head: bytes, given: str | None) -> str:
     for bom, name in _BOMS:
         if head.startswith(bom):
             return name
-    kind = next((name for magic, name in _MAGIC.items() if head.startswith(magic) and len(magic) > 2), None)
+    kind = next((name for magic, name in _BINARY.items() if head.startswith(magic) and len(magic) > 2), None)
     if (kind or b"\0" in head) and not (given or "").startswith("utf-16"):
-        kind = kind or next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
+        kind = kind or next((name for magic, name in _BINARY.items() if head.startswith(magic)), None)
+        if kind == "zip" and (any(mark in head for mark in _OFFICE) or path.lower().endswith((".xlsx", ".ods"))):
+            kind = "spreadsheet"
         raise DataError(
-            f"this is a {kind} file, not text" if kind else "this is a binary file, not text",
+            f"this is {'an' if kind == 'Excel' else 'a'} {kind or 'binary'} file, not text",
             place=Place(path, 1),
-            help="text in UTF-16 without a byte order mark is read with `--encoding utf-16-le`" if not kind else None,
+            help=_ADVICE.get(kind or ""),
         )
     return given or "utf-8"
 

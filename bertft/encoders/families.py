@@ -10,11 +10,21 @@ _POSITIONS_BEHIND_PADDING = frozenset(
     {"camembert", "data2vec-text", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl"}
 )
 
+# Attention scores of DeBERTa-v2, -v3 and mDeBERTa leave the range of fp16 and become NaN: microsoft/DeBERTa#77.
+# transformers#24116 scales one of its three products before it is made, not the others, and Microsoft's own recipe
+# trains v3-small in fp32 (DeBERTa, experiments/glue/mnli.sh). bf16 has the range of fp32.
+_OVERFLOWS_FP16 = frozenset({"deberta-v2"})
+
 # Learning rates of the literature are for encoders of base size (BERT, Devlin et al. 2019, A.3: 2e-5 to 5e-5).
 BASE_LEARNING_RATE = 5e-5
 # The embedded encoder and others of its width are smaller and want more; `DECISIONS.md` has the runs.
 SMALL_LEARNING_RATE = 1e-4
 SMALL_WIDTH = 384
+# Encoders of large size diverge at the rates of base ones (RoBERTa, Liu et al. 2019, table 10: 1e-5 to 3e-5), and
+# DeBERTa-v3 wants less at any size (Microsoft's recipe for MNLI: 1.5e-5 for base, 4.5e-5 for small).
+CAREFUL_LEARNING_RATE = 2e-5
+LARGE_WIDTH = 1024
+_CAREFUL = frozenset({"deberta-v2"})
 
 
 def max_positions(config: Any) -> int | None:
@@ -27,7 +37,14 @@ def max_positions(config: Any) -> int | None:
     return positions
 
 
+def fp16_safe(config: Any) -> bool:
+    """Say whether the family trains in fp16 without its attention scores overflowing."""
+    return config.model_type not in _OVERFLOWS_FP16
+
+
 def learning_rate(config: Any) -> float:
     """Return the learning rate to start from when the recipe leaves it open."""
-    width = getattr(config, "hidden_size", None) or getattr(config, "dim", None)
-    return SMALL_LEARNING_RATE if width is not None and width <= SMALL_WIDTH else BASE_LEARNING_RATE
+    width = getattr(config, "hidden_size", None) or getattr(config, "dim", None) or 0
+    if width and width <= SMALL_WIDTH:
+        return SMALL_LEARNING_RATE
+    return CAREFUL_LEARNING_RATE if width >= LARGE_WIDTH or config.model_type in _CAREFUL else BASE_LEARNING_RATE

@@ -1,4 +1,4 @@
-"""Resolve `--model` and load what it names: a directory, the embedded encoder, or a Hub id (local cache first).
+"""Resolve `--model` and load what it names: a directory, a short name, or a Hub id (local cache first).
 
 Everything that comes from a hub goes through transformers' own loading code; here its failures become one clear error,
 and its load report becomes either silence or an error, never noise.
@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bertft.console import say
 from bertft.encoders import embedded
 from bertft.encoders.families import max_positions
-from bertft.encoders.words import WordTokenizer, splits_words, with_prefix_space
-from bertft.errors import ModelError
+from bertft.encoders.known import KNOWN, cached, has_pickle
+from bertft.encoders.subwords import SubwordTokenizer, drops_marks, splits_words, with_prefix_space
+from bertft.errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_PICKLE = "pytorch_model.bin"
+_SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
+"""What transformers needs to read a `.model` file where there is no tokenizer.json: packages and their modules."""
 _NO_LIMIT = 10**9  # transformers writes 1e30 into `model_max_length` where a tokenizer sets no limit
 
 
@@ -37,13 +45,18 @@ class Checkpoint:
 
 
 def resolve(name: str) -> Checkpoint:
-    """Return where `name` is: `embedded`, else an existing path, else a Hub id. Raises ModelError for a bad path."""
+    """Return where `name` is: `embedded`, else an existing path, else a short name of `bertft models`, else a Hub id.
+
+    Raises ModelError for a path that is no model.
+    """
     if name == embedded.NAME:
         return Checkpoint(name, str(embedded.locate()), True)
     path = Path(name).expanduser()
+    known = KNOWN.get(name)
     if os.path.isdir(path):
         if not (path / "config.json").is_file():
-            raise ModelError("this directory is no model: it has no config.json", place=name)
+            advice = f"for the published encoder, write `{known.hub_id}`" if known else None
+            raise ModelError("this directory is no model: it has no config.json", place=name, help=advice)
         return Checkpoint(name, str(path), True)
     if os.path.exists(path):
         raise ModelError("this is a file; a model is a directory with config.json and model.safetensors", place=name)
@@ -54,31 +67,17 @@ def resolve(name: str) -> Checkpoint:
         )
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or name.endswith("/"):
         raise ModelError(f"there is no directory {name!r}", help="a Hub id has the form `owner/name`")
-    cached = _cached(name)
-    return Checkpoint(name, cached, True) if cached else Checkpoint(name, name, False)
-
-
-def _cached(name: str) -> str | None:
-    """Return the snapshot of a Hub id in the local cache, if it has its weights: then no request is made."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        config = try_to_load_from_cache(name, "config.json")
-    except HFValidationError:
-        return None
-    if not isinstance(config, str):
-        return None
-    snapshot = Path(config).parent
-    return str(snapshot) if any(snapshot.glob("*.safetensors")) or any(snapshot.glob("*.bin")) else None
+    hub_ids = known.hub_ids if known else (name,)
+    snapshot = next((found for hub_id in hub_ids if (found := cached(hub_id))), None)
+    return Checkpoint(name, str(snapshot), True) if snapshot else Checkpoint(name, hub_ids[0], False)
 
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
-    """A tokenizer as transformers knows it (to be saved), the same one for words (to be used), and the input limit."""
+    """A tokenizer as transformers knows it (to be saved), the same one for us (to be used), and the input limit."""
 
     pretrained: PreTrainedTokenizerFast
-    words: WordTokenizer
+    subwords: SubwordTokenizer
     max_length: int
 
 
@@ -87,15 +86,16 @@ def load_config(checkpoint: Checkpoint) -> Any:
     from transformers import AutoConfig
 
     if not checkpoint.is_directory:
-        say(f"looking for {checkpoint.name!r} on the Hub")
+        say(f"looking for {checkpoint.location!r} on the Hub")
     with _loading(checkpoint):
         return AutoConfig.from_pretrained(checkpoint.location)
 
 
-def load_tokenizer(checkpoint: Checkpoint, config: Any) -> Tokenizer:
-    """Load a tokenizer and probe whether it needs a space before pre-split words; raises ModelError where it fails."""
+def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True) -> Tokenizer:
+    """Load a tokenizer; for pre-split words, probe whether it needs a space before them. Raises ModelError."""
     from transformers import AutoTokenizer
 
+    settings: dict[str, Any] = {}
     with _loading(checkpoint):
         pretrained = AutoTokenizer.from_pretrained(checkpoint.location)
         if getattr(pretrained, "backend_tokenizer", None) is None:
@@ -103,21 +103,37 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any) -> Tokenizer:
                 f"{checkpoint.name!r} has no fast tokenizer (tokenizer.json), which word alignment needs",
                 help="convert it with a newer transformers, or choose another encoder",
             )
-        if not splits_words(pretrained.backend_tokenizer):
-            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, add_prefix_space=True)
-        if not splits_words(pretrained.backend_tokenizer):
+        if getattr(pretrained, "keep_accents", None) is False and drops_marks(pretrained.backend_tokenizer):
+            # IndicBERT does not say so itself, and loses its vowel signs: AI4Bharat/Indic-BERT-v1#26
+            settings["keep_accents"] = True
+            say("the vocabulary has accents and vowel signs that its tokenizer would remove: they are kept")
+        given = pretrained.model_input_names
+        if (getattr(config, "type_vocab_size", None) or 0) > 1 and "token_type_ids" not in given:
+            # The ALBERT tokenizer of transformers 5 makes no segment ids, though the model has learnt them. The one
+            # that is saved does, so that a pair gets the same logits where bertft is not installed.
+            settings["model_input_names"] = [*given, "token_type_ids"]
+        if settings:
+            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, **settings)
+        if presplit and not splits_words(pretrained.backend_tokenizer):
+            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, add_prefix_space=True, **settings)
+        if presplit and not splits_words(pretrained.backend_tokenizer):
             # Some tokenizer classes ignore the argument; their saved tokenizer.json then carries the change.
             pretrained._tokenizer = with_prefix_space(pretrained.backend_tokenizer)
-    words = WordTokenizer.of(
-        pretrained.backend_tokenizer, unk_token=pretrained.unk_token, pad_token=pretrained.pad_token
+    subwords = SubwordTokenizer.of(
+        pretrained.backend_tokenizer,
+        unk_token=pretrained.unk_token,
+        pad_token=pretrained.pad_token,
+        presplit=presplit,
     )
     limits = [pretrained.model_max_length, max_positions(config)]
     usable = [int(limit) for limit in limits if limit is not None and limit < _NO_LIMIT]
-    return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), words, min(usable, default=512))
+    return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), subwords, min(usable, default=512))
 
 
-def load_model(checkpoint: Checkpoint, architecture: str, labels: Sequence[str]) -> tuple[PreTrainedModel, bool]:
-    """Load `AutoModelFor…` named by `architecture` in fp32, with a head for `labels`.
+def load_model(
+    checkpoint: Checkpoint, architecture: str, labels: Sequence[str], problem_type: str | None = None
+) -> tuple[PreTrainedModel, bool]:
+    """Load `AutoModelFor…` named by `architecture` in fp32, with a head for `labels` (none: its outputs have no names).
 
     Returns the model and whether its head came with the checkpoint (it has one whose labels are the same by name; it is
     then put in the order of `labels`). Raises ModelError where weights of the encoder itself are missing.
@@ -126,19 +142,23 @@ def load_model(checkpoint: Checkpoint, architecture: str, labels: Sequence[str])
     import transformers
 
     auto = getattr(transformers, architecture)
+    stored = load_config(checkpoint)
+    old = [str(stored.id2label[i]) for i in sorted(stored.id2label)] if stored.id2label else []
+    keeps = sorted(old) == sorted(labels) or not labels
+    names = old if keeps else labels
+    naming: dict[str, Any] = {}
+    if labels:
+        naming = {"id2label": dict(enumerate(names)), "label2id": {label: i for i, label in enumerate(names)}}
+        naming["problem_type"] = problem_type
     with _loading(checkpoint):
-        stored = transformers.AutoConfig.from_pretrained(checkpoint.location)
-        old = [str(stored.id2label[i]) for i in sorted(stored.id2label)] if stored.id2label else []
-        keeps = sorted(old) == sorted(labels) and len(labels) > 0
-        names = old if keeps else labels
         model, info = auto.from_pretrained(
             checkpoint.location,
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            id2label=dict(enumerate(names)),
-            label2id={label: i for i, label in enumerate(names)},
+            **naming,
         )
+    _mention_pickle(checkpoint.location if checkpoint.is_directory else str(cached(checkpoint.location) or ""))
     body = f"{model.base_model_prefix}."
     unset = set(info["missing_keys"])
     unset |= {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
@@ -151,7 +171,7 @@ def load_model(checkpoint: Checkpoint, architecture: str, labels: Sequence[str])
             help="is it complete, and is its config.json for the same architecture?",
         )
     kept = keeps and not any(not key.startswith(body) for key in unset)
-    if kept and old != list(labels):
+    if kept and labels and old != list(labels):
         _reorder(model, [old.index(label) for label in labels])
         model.config.id2label = dict(enumerate(labels))
         model.config.label2id = {label: i for i, label in enumerate(labels)}
@@ -159,17 +179,47 @@ def load_model(checkpoint: Checkpoint, architecture: str, labels: Sequence[str])
     return model, kept
 
 
-def _reorder(model: Any, order: list[int]) -> None:
-    """Permute the rows of the classification layer, so that label `i` is what was label `order[i]`."""
+def output_layer(model: Any) -> torch.nn.Linear:
+    """Return the last linear layer of the model's head; raises ModelError where it has none."""
     import torch
 
-    linear = model.classifier
-    if not isinstance(linear, torch.nn.Linear):
-        raise ModelError("the checkpoint's labels are in another order, and its head cannot be reordered")
+    body = f"{model.base_model_prefix}."
+    layers = [
+        layer
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and not name.startswith((body, "bertft_"))
+    ]
+    if not layers:
+        raise ModelError(f"{type(model).__name__} has no linear output layer")
+    return layers[-1]
+
+
+def fold_scale(model: Any, mean: float, deviation: float) -> None:
+    """Change the output layer so that it gives `deviation * output + mean`."""
+    import torch
+
+    layer = output_layer(model)
     with torch.no_grad():
-        linear.weight.copy_(linear.weight[order].clone())
-        if linear.bias is not None:
-            linear.bias.copy_(linear.bias[order].clone())
+        layer.weight.mul_(deviation)
+        layer.bias.mul_(deviation).add_(mean)
+
+
+def _reorder(model: Any, order: list[int]) -> None:
+    """Permute the rows of the output layer, so that label `i` is what was label `order[i]`."""
+    import torch
+
+    layer = output_layer(model)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight[order].clone())
+        if layer.bias is not None:
+            layer.bias.copy_(layer.bias[order].clone())
+
+
+@cache
+def _mention_pickle(directory: str) -> None:
+    """Say once of a directory that its weights are a pickle, where they are."""
+    if directory and has_pickle(Path(directory)):
+        say(f"{_PICKLE} is a pickle; it is read with weights_only=True and saved as safetensors")
 
 
 @contextmanager
@@ -184,6 +234,9 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     log.set_verbosity_error()
     log.disable_progress_bar()
     hub_log.setLevel(logging.ERROR)
+    if not checkpoint.is_directory:
+        # Or transformers asks a service on the Hub to convert such a model, in a thread, after it has been loaded.
+        os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -200,14 +253,35 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def _explained(checkpoint: Checkpoint, error: Exception) -> ModelError:
+    if isinstance(error, pickle.UnpicklingError):
+        return ModelError(
+            f"{_PICKLE} holds something else than weights, or is damaged; nothing of it was run or loaded",
+            place=checkpoint.name,
+            help="use a checkpoint with model.safetensors",
+        )
+    lacking = [package for package, module in _SENTENCEPIECE.items() if not _installed(module)]
+    if lacking and any(word in str(error).lower() for word in ("sentencepiece", "tiktoken", "protobuf")):
+        return ModelError(
+            f"the tokenizer is a SentencePiece model, and to read it {' and '.join(lacking)} must be installed",
+            place=checkpoint.name,
+            help="`pip install 'bertft[sentencepiece]'`; a trained model does not need it any more",
+        )
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     if checkpoint.is_directory:
         return ModelError(f"cannot load the model: {first[:300]}", place=checkpoint.name)
     if not isinstance(error, OSError):
         return ModelError(f"cannot load {checkpoint.name!r} from the Hub: {first[:300]}")
+    near = did_you_mean(checkpoint.name, KNOWN)
     offline = " (offline mode is on: HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return ModelError(
         f"{checkpoint.name!r} is no directory, is not in the local Hub cache, and the Hub did not give it{offline}",
-        help="name a directory; check the id's spelling and your connection (for a private model log in with "
-        "`hf auth login`); to train without a network, use `--model embedded`",
+        help=f"{near + ' ' if near else ''}name a directory; check the id's spelling and your connection (for a "
+        "private model log in with `hf auth login`); to train without a network, use `--model embedded`",
     )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that the module is in
+        return False

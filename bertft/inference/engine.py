@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bertft.tasks.base import Counts, Logits, Task, Window, WindowSize, WordEncoder
+from bertft.tasks.base import Counts, Encoder, Logits, Parameters, Task, Window, WindowSize
 
 LOOK_AHEAD = 1024
 """Examples that are encoded and sorted by length together."""
@@ -23,8 +23,12 @@ BATCH_TOKENS = 8192
 class Backend(Protocol):
     """A model that can be run on a batch of inputs of different lengths."""
 
-    def logits(self, batch: Sequence[Sequence[int]]) -> list[Logits]:
-        """Return for each sequence of token ids its fp32 logits (tokens, labels)."""
+    def logits(self, batch: Sequence[Window]) -> list[Logits]:
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        ...
+
+    def parameters(self) -> Parameters:
+        """Return the weights that decoding needs; empty for most heads."""
         ...
 
 
@@ -33,24 +37,26 @@ class Engine:
     """A task, a tokenizer and a model, ready to answer."""
 
     task: Task[Any, Any, Any]
-    encoder: WordEncoder
+    encoder: Encoder
     window: WindowSize
     backend: Backend
     batch_tokens: int = BATCH_TOKENS
 
     def predict(self, examples: Sequence[Any]) -> tuple[list[Any], Counts]:
         """Return one prediction per example, in order, and what tokenization met."""
-        windows, counts = self.task.features(examples, self.encoder, self.window)
+        parameters = self.backend.parameters()
+        task = self.task.with_parameters(parameters) if parameters else self.task
+        windows, counts = task.features(examples, self.encoder, self.window)
         summaries: list[Any] = [None] * len(windows)
         for batch in self._batches(windows):
-            logits = self.backend.logits([windows[i].input_ids for i in batch])
+            logits = self.backend.logits([windows[i] for i in batch])
             for i, scores in zip(batch, logits, strict=True):
-                summaries[i] = self.task.reduce(examples[windows[i].example], windows[i], scores)
+                summaries[i] = task.reduce(examples[windows[i].example], windows[i], scores)
         by_example: list[list[Any]] = [[] for _ in examples]
         for window, summary in zip(windows, summaries, strict=True):
             by_example[window.example].append(summary)
         pairs = zip(examples, by_example, strict=True)
-        return [self.task.decode(example, parts) for example, parts in pairs], counts
+        return [task.decode(example, parts) for example, parts in pairs], counts
 
     def stream(self, examples: Iterable[Any]) -> Iterator[tuple[list[tuple[Any, Any]], Counts]]:
         """Yield chunks of (example, prediction) pairs with their counts, reading no more than one chunk ahead."""

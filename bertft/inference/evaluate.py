@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 from bertft.bundle.store import open_bundle
 from bertft.console import detail, say, warn
 from bertft.data import formats
 from bertft.data.formats import Format
 from bertft.errors import DataError, UsageError
-from bertft.inference.engine import Engine
 from bertft.tasks.base import Counts, Task
 
 
@@ -30,21 +30,44 @@ def read_labelled(
     task: Task[Any, Any, Any],
     path: str,
     *,
+    use: Literal["train", "dev", "test"] = "train",
     format: Format | None = None,
     encoding: str | None = None,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Labelled:
-    """Read a labelled file and say what it was taken for; raises DataError for the first row that is wrong."""
-    opened = formats.read(path, format=format, encoding=encoding, columns=columns, unit=task.unit, labelled=True)
+    """Read a labelled file and say what it was taken for; raises DataError for the first row that is wrong.
+
+    `use` chooses the part of a file that holds several.
+    """
+    opened = formats.read(
+        path,
+        wanted=task.wanted,
+        format=format,
+        encoding=encoding,
+        columns=columns,
+        unit=task.unit,
+        labelled=True,
+        use=use,
+    )
     say(opened.describe())
-    parsed = [task.parse(row, labelled=True) for row in islice(opened.rows, limit)]
+    excluded: Counter[str] = Counter()
+    parsed = []
+    for row in islice(opened.rows, limit):
+        if row.excluded:
+            excluded[row.excluded] += 1
+        else:
+            parsed.append(task.parse(row, labelled=True))
+    for reason, count in excluded.items():
+        warn(f"{path}: {count:,} rows left out: {reason}")
     try:
-        examples, notes = task.convert(parsed)
+        examples, notes, warnings = task.convert(parsed)
     except DataError as error:
         raise error if error.place else DataError(error.fact, place=path, help=error.help) from None
     for note in notes:
         say(f"{path}: {note}")
+    for warning in warnings:
+        warn(f"{path}: {warning}")
     return Labelled(examples, {"path": path, "sha256": _hash(path), "rows": len(examples)})
 
 
@@ -73,6 +96,7 @@ def evaluate(
     labelled = read_labelled(
         bundle.task,
         data,
+        use="test",
         format=kind,
         encoding=encoding,
         columns=columns,
@@ -85,19 +109,14 @@ def evaluate(
     return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}
 
 
-def score(engine: Engine, labelled: Labelled, extra: ExtraMetrics) -> dict[str, Any]:
-    """Return the metrics of a model in memory on labelled examples."""
-    pairs, _ = engine.evaluate(labelled.examples)
-    return {**engine.task.score(pairs), **extra.score(engine.task, pairs)}
-
-
 def report_counts(counts: Counts) -> None:
-    """Say what tokenization met: what was windowed, what vanished, and that no word was lost."""
-    say(
-        f"{counts.words:,} words in {counts.examples:,} examples, {counts.tokens:,} sub-tokens; "
-        f"{counts.windowed:,} examples longer than a window; "
-        f"{counts.words - counts.owned:,} of {counts.words:,} words lost"
-    )
+    """Say what tokenization met: what was windowed or cut, what vanished, and that no word was lost."""
+    size = f"{counts.examples:,} examples, {counts.tokens:,} sub-tokens"
+    lost = f"{counts.unread:,} sub-tokens of {counts.cut:,} examples cut off"
+    if counts.words:
+        size = f"{counts.words:,} words in {size}"
+        lost = f"{counts.words - counts.owned:,} of {counts.words:,} words lost"
+    say(f"{size}; {counts.windowed:,} examples longer than a window; {lost}")
     if counts.vanished:
         say(f"{counts.vanished:,} words vanish in the tokenizer's normaliser; each is read as one unknown token")
     detail(f"{counts.unknown:,} unknown sub-tokens, {counts.windows:,} windows")

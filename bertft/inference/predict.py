@@ -19,13 +19,14 @@ from typing import Any, BinaryIO
 
 from bertft.bundle.store import open_bundle
 from bertft.console import say, warn
-from bertft.data import conll, formats, jsonl
+from bertft.data import formats
 from bertft.data.formats import Format, Input
 from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
-from bertft.tasks.base import Counts, Task
+from bertft.inference.writers import default_target, writer
+from bertft.tasks.base import Counts
 
 PAUSE_SECONDS = 0.05
 _FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first answers of a long file come soon
@@ -50,36 +51,38 @@ class Filter:
 
         Raises DataError for the first bad record where `on_error` is `fail`, after the answers to those before it.
         """
-        to = self.to or ("conll" if opened.format == "conll" else "jsonl")
-        encoding = opened.source.encoding if to == "conll" == opened.format else "utf-8"
+        live = opened.source.live if opened.source else False
+        out = writer(self.engine.task, opened, self.to, field=self.into, scores=self.scores)
         rest = opened.rows
-        if to == "jsonl" and opened.format == "conll":
+        if opened.format == "conll" and self.to not in (None, "conll"):
             rest = (row for row in rest if row.error or row.values["tokens"])  # not what follows the last sentence
-        for rows in chunks(rest, live=opened.source.live, unbuffered=unbuffered):
+        begun = False
+        for rows in chunks(rest, live=live, unbuffered=unbuffered):
             parsed = [self._parse(row) for row in rows]
             good = [example for example in parsed if not isinstance(example, DataError)]
             found, counts = self.engine.predict(good)
             self.counts += counts
             predictions = iter(found)
-            out: list[bytes] = []
+            first = next((row for row in rows if row.values), rows[0])
+            block: list[bytes] = [] if begun else [_encoded(out.head(first), out.encoding, first)]
+            begun = True
             for row, example in zip(rows, parsed, strict=True):
                 try:
                     if isinstance(example, DataError):
                         raise example
-                    text = self._write(row, example, next(predictions), opened, to)
-                    out.append(_encoded(text, encoding, row))
+                    block.append(_encoded(out.answer(row, example, next(predictions)), out.encoding, row))
                     self.answered += 1
                 except DataError as error:
                     if self.on_error == "fail":
-                        yield b"".join(out)
+                        yield b"".join(block)
                         raise
                     self._tell(error)
                     if self.on_error == "null":
-                        out.append(_encoded(self._null(row, opened, to), encoding, row))
-            yield b"".join(out)
+                        block.append(_encoded(out.null(row), out.encoding, row))
+            yield b"".join(block)
 
     def _parse(self, row: Row) -> Any:
-        if not row.lines or (row.error is None and not row.values):
+        if row.error is None and not row.values:
             return DataError("the record is empty", place=row.place)
         if self.into in row.values:
             advice = "`--field NAME` writes the answer to another field"
@@ -93,23 +96,6 @@ class Filter:
         self.failed += 1
         if self.failed <= _TOLD:
             warn(str(error))
-
-    def _write(self, row: Row, example: Any, prediction: Any, opened: Input, to: Format) -> str:
-        task: Task[Any, Any, Any] = self.engine.task
-        if to == "conll":
-            words, values = task.columns(example, prediction)
-            if opened.layout:
-                return conll.write(row, opened.layout, values)
-            return conll.write_words(row.place, words, values)
-        fields = {self.into: task.render(example, prediction, scores=self.scores)}
-        return (jsonl.amend if opened.format == "jsonl" else jsonl.write)(row, fields)
-
-    def _null(self, row: Row, opened: Input, to: Format) -> str:
-        if to == "conll":
-            return conll.write(row, opened.layout, None) if opened.layout else "\n"
-        fields = {self.into: None}
-        kept = opened.format == "jsonl" and row.values and self.into not in row.values
-        return (jsonl.amend if kept else jsonl.write)(row, fields)
 
 
 def predict(
@@ -134,14 +120,20 @@ def predict(
     `on_error="fail"`, a bad record.
     """
     kind, target = formats.parse_format(format), formats.parse_format(to)
-    if target == "text":
-        raise UsageError("--to text: predictions are written as jsonl or conll")
     bundle = open_bundle(model)
     if bundle.assumed:
         say(bundle.assumed)
 
     def open_input(path: str) -> Input:
-        return formats.read(path, format=kind, encoding=encoding, columns=columns, unit=bundle.task.unit)
+        return formats.read(
+            path,
+            wanted=bundle.task.wanted,
+            format=kind,
+            encoding=encoding,
+            columns=columns,
+            unit=bundle.task.unit,
+            use="test",
+        )
 
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
     first = open_input(inputs[0]) if inputs[0] != "-" else None
@@ -151,11 +143,8 @@ def predict(
     first = first or open_input(inputs[0])
     for i, path in enumerate(inputs):
         current = first if i == 0 else open_input(path)
-        if target is None and (current.format == "conll") != (first.format == "conll"):
-            raise UsageError(
-                f"{path} and {inputs[0]} would be answered in two formats",
-                help="`--to jsonl` or `--to conll` takes one",
-            )
+        if target is None and default_target(current.format) != default_target(first.format):
+            raise UsageError(f"{path} and {inputs[0]} would be answered in two formats", help="`--to jsonl` takes one")
         say(current.describe())
         for block in answers.answer(current, unbuffered=unbuffered):
             try:

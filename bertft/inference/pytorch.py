@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +11,41 @@ from typing import Any
 import numpy as np
 import torch
 
+from bertft import heads
 from bertft.errors import UsageError
-from bertft.tasks.base import Logits
+from bertft.tasks.base import Logits, Parameters, Window
+
+
+def padded(windows: Sequence[Window], pad: int, *, segments: bool) -> dict[str, torch.Tensor]:
+    """Return `input_ids`, `attention_mask` and, with `segments`, `token_type_ids`, each (windows, tokens)."""
+    longest = max(len(window.input_ids) for window in windows)
+    batch = {
+        "input_ids": torch.full((len(windows), longest), pad, dtype=torch.long),
+        "attention_mask": torch.zeros((len(windows), longest), dtype=torch.long),
+    }
+    if segments:
+        batch["token_type_ids"] = torch.zeros((len(windows), longest), dtype=torch.long)
+    for i, window in enumerate(windows):
+        length = len(window.input_ids)
+        batch["input_ids"][i, :length] = torch.tensor(window.input_ids, dtype=torch.long)
+        batch["attention_mask"][i, :length] = 1
+        if segments:
+            batch["token_type_ids"][i, :length] = torch.tensor(window.segments, dtype=torch.long)
+    return batch
+
+
+def takes_segments(model: Any) -> bool:
+    """Say whether the model tells the segments of a pair apart: its forward takes them, and it has more than one."""
+    takes = "token_type_ids" in inspect.signature(type(model).forward).parameters
+    return takes and (getattr(model.config, "type_vocab_size", None) or 0) > 1
+
+
+def outputs(found: Any) -> torch.Tensor:
+    """Return a model's logits: (windows, tokens, labels), (windows, labels), or (windows, tokens, 2) of a span head."""
+    if "start_logits" in found:
+        return torch.stack((found.start_logits, found.end_logits), dim=-1)
+    logits: torch.Tensor = found.logits
+    return logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +56,21 @@ class TorchBackend:
     pad: int
 
     @torch.inference_mode()
-    def logits(self, batch: Sequence[Sequence[int]]) -> list[Logits]:
-        """Return for each sequence of token ids its fp32 logits (tokens, labels)."""
-        longest = max(map(len, batch))
-        input_ids = torch.full((len(batch), longest), self.pad, dtype=torch.long)  # (batch, tokens)
-        mask = torch.zeros_like(input_ids)  # (batch, tokens)
-        for i, ids in enumerate(batch):
-            input_ids[i, : len(ids)] = torch.tensor(ids, dtype=torch.long)
-            mask[i, : len(ids)] = 1
+    def logits(self, batch: Sequence[Window]) -> list[Logits]:
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        inputs = padded(batch, self.pad, segments=takes_segments(self.model))
         device = self.model.device
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
-        forward = type(self.model).forward
-        out = forward(self.model, input_ids=input_ids.to(device), attention_mask=mask.to(device)).logits
-        array = out.float().cpu().numpy()  # (batch, tokens, labels)
-        return [np.ascontiguousarray(array[i, : len(ids)]) for i, ids in enumerate(batch)]
+        found = type(self.model).forward(self.model, **{key: value.to(device) for key, value in inputs.items()})
+        array = outputs(found).float().cpu().numpy()
+        if array.ndim == 2:
+            return list(array)
+        return [np.ascontiguousarray(array[i, : len(window.input_ids)]) for i, window in enumerate(batch)]
+
+    def parameters(self) -> Parameters:
+        """Return the weights that decoding needs; empty for most heads."""
+        return heads.decoding_parameters(self.model)
 
 
 def choose_device(name: str) -> torch.device:

@@ -5,36 +5,46 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bertft.console import shown
 from bertft.errors import printable
+
+_AVERAGES = (("micro average", "micro_"), ("macro average", "macro_"))
+_FIGURES = ("precision", "recall", "f1")
 
 
 def score_table(scores: Mapping[str, Any]) -> str:
-    """Return the scores per label (most support first) and the averages, in percent."""
+    """Return the scores per label (most support first), the averages, and all other metrics on a line of their own."""
+    lines = _labels(scores) if "per_label" in scores else []
+    in_table = {f"{prefix}{figure}" for _, prefix in _AVERAGES for figure in _FIGURES} if lines else set()
+    if lines and "f1" in scores:
+        in_table |= {*_FIGURES}
+    other = [
+        f"{key} {shown(key, value)}" if isinstance(value, float) else f"{key} {value:,}"
+        for key, value in scores.items()
+        if isinstance(value, int | float) and (key not in in_table or key == "macro_f1") and key != "support"
+    ]
+    extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
+    return "\n".join((*lines, "  ".join(other), *map(printable, extra)))
+
+
+def _labels(scores: Mapping[str, Any]) -> list[str]:
     per_label: Mapping[str, Mapping[str, Any]] = scores["per_label"]
     rows = [
-        (printable(label), *(f"{100 * s[key]:.1f}" for key in ("precision", "recall", "f1")), f"{s['support']:,}")
+        (printable(label), *(f"{100 * s[key]:.1f}" for key in _FIGURES), f"{s['support']:,}")
         for label, s in sorted(per_label.items(), key=lambda item: -item[1]["support"])
     ]
-    if "f1" in scores:
-        for name, prefix in (("micro average", ""), ("macro average", "macro_")):
-            values = (f"{100 * scores[prefix + key]:.1f}" for key in ("precision", "recall", "f1"))
-            rows.append((name, *values, f"{scores['support']:,}"))
-    head = ("", "precision", "recall", "f1", "support")
+    for name, prefix in _AVERAGES:
+        # a tagger's micro average has no prefix: it is what the shared tasks call F1
+        keys = [f"{prefix}{figure}" for figure in _FIGURES]
+        if prefix == "micro_" and "f1" in scores:
+            keys = list(_FIGURES)
+        if all(key in scores for key in keys):
+            rows.append((name, *(f"{100 * scores[key]:.1f}" for key in keys), f"{scores['support']:,}"))
+    head = ("", *_FIGURES, "support")
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    lines = [
+    return [
         "  ".join(
             cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         )
         for row in (head, *rows)
     ]
-    other = [
-        f"{key} {100 * value:.1f}" if isinstance(value, float) else f"{key} {value:,}"
-        for key, value in scores.items()
-        if isinstance(value, int | float)
-        and key not in ("f1", "precision", "recall", "support")
-        and "macro_" not in key
-    ]
-    if "f1" not in scores:
-        other.append(f"macro_f1 {100 * scores['macro_f1']:.1f}")
-    extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
-    return "\n".join((*lines, "  ".join(other), *map(printable, extra)))

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bertft.scoring.classification import label_scores, plain
+
 Sequences = Sequence[Sequence[str]]
 
 
@@ -27,7 +29,7 @@ def entity_scores(gold: Sequences, predicted: Sequences) -> dict[str, Any]:
         micro = macro = nothing
     else:
         raw = classification_report(gold, predicted, output_dict=True, zero_division=0)
-        report = {label: _plain(scores) for label, scores in raw.items()}
+        report = {label: plain(scores) for label, scores in raw.items()}
         micro, macro = report.pop("micro avg"), report.pop("macro avg")
         report.pop("weighted avg")
     return {
@@ -65,26 +67,5 @@ def strict_f1(gold: Sequences, predicted: Sequences, scheme: str) -> float:
 
 
 def tag_scores(gold: Sequences, predicted: Sequences) -> dict[str, Any]:
-    """Return `accuracy`, `macro_f1` and scores `per_label` of plain tags, over all words."""
-    from sklearn.metrics import classification_report
-
-    flat_gold = [tag for tags in gold for tag in tags]
-    flat_predicted = [tag for tags in predicted for tag in tags]
-    raw = classification_report(flat_gold, flat_predicted, output_dict=True, zero_division=0)
-    labels = sorted({*flat_gold, *flat_predicted})
-    correct = sum(a == b for a, b in zip(flat_gold, flat_predicted, strict=True))
-    return {
-        "accuracy": correct / len(flat_gold),
-        "macro_f1": float(raw["macro avg"]["f1-score"]),
-        "support": len(flat_gold),
-        "per_label": {label: _plain(raw[label]) for label in labels},
-    }
-
-
-def _plain(scores: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "precision": float(scores["precision"]),
-        "recall": float(scores["recall"]),
-        "f1": float(scores["f1-score"]),
-        "support": int(scores["support"]),
-    }
+    """Return `accuracy`, `macro_f1`, `support` and scores `per_label` of plain tags, over all words."""
+    return label_scores([tag for tags in gold for tag in tags], [tag for tags in predicted for tag in tags])

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from bertft.tasks.base import Task
 
 TASKS = {
+    "classify": "bertft.tasks.classify:Classify",
     "ner": "bertft.tasks.ner:Ner",
+    "pair": "bertft.tasks.pair:ClassifyPair",
+    "qa": "bertft.tasks.qa:Qa",
 }
 
 

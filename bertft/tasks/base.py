@@ -9,32 +9,42 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.row import Row
+from bertft.text.bio import Constraints
 
 Logits = npt.NDArray[np.float32]
+Parameters = Mapping[str, npt.NDArray[np.float32]]
+"""Weights that a head has besides the model's own, by name (a CRF's transitions)."""
 
 IGNORED = -100
 """The label id that the loss does not see (PyTorch's `CrossEntropyLoss(ignore_index)` default)."""
+
+Target = int | float | tuple[int, int] | Sequence[int] | Sequence[float] | None
+"""What the loss compares: a label id a token, one label id, one 0/1 a label, one value, or a (start, end) in tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """One input of the model: a whole example, or a piece of a long one.
 
-    `input_ids` and `labels` have one entry per token, specials included; `labels` is empty where no gold is known.
-    `owned` are the token positions whose logits this window answers for, in the example's order.
+    `input_ids` and `segments` (token type ids) have one entry per token, specials included. `target` is None where no
+    gold is known. `owned` are the token positions whose logits this window answers for, in the example's order; `spans`
+    the characters of each, where answers are made of characters: its start and end (half-open), one after the other, and
+    -1 where no answer starts or ends.
     """
 
     example: int
     input_ids: list[int]
-    labels: list[int]
-    owned: list[int]
+    segments: list[int]
+    target: Target = None
+    owned: Sequence[int] = ()
+    spans: Sequence[int] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ class Counts:
 
     examples: int = 0
     words: int = 0
+    """Words of pre-split text; 0 where the text is read as it is."""
     tokens: int = 0
     owned: int = 0
     """Words that some window answers for: all of them, or some are lost."""
@@ -53,6 +64,10 @@ class Counts:
     """Words that the tokenizer's normaliser removes; each became one unknown token."""
     unknown: int = 0
     """Unknown tokens, those of vanished words included."""
+    cut: int = 0
+    """Examples that were cut, because they are read in one window only."""
+    unread: int = 0
+    """Tokens that were cut off."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -74,14 +89,45 @@ class EncodedWords(Protocol):
     def unknown(self) -> int: ...
 
 
-class WordEncoder(Protocol):
+class EncodedText(Protocol):
+    """A raw text as a tokenizer returns it: no specials, not cut."""
+
+    @property
+    def ids(self) -> list[int]: ...
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """The characters (half-open) that each token was made of."""
+        ...
+
+    @property
+    def unknown(self) -> int: ...
+
+
+class Template(Protocol):
+    """The special tokens around one text, or two."""
+
+    @property
+    def specials(self) -> int: ...
+    @property
+    def before(self) -> tuple[int, ...]: ...
+    @property
+    def between(self) -> tuple[int, ...]: ...
+    def build(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
+        """Return (input ids, segment ids)."""
+        ...
+
+
+class Encoder(Protocol):
     """The tokenizer as a task sees it."""
 
     @property
-    def prefix(self) -> tuple[int, ...]: ...
+    def single(self) -> Template: ...
     @property
-    def suffix(self) -> tuple[int, ...]: ...
+    def pair(self) -> Template: ...
+    @property
+    def unk(self) -> int: ...
     def encode_words(self, texts: Sequence[Sequence[str]]) -> Sequence[EncodedWords]: ...
+    def encode_texts(self, texts: Sequence[str]) -> Sequence[EncodedText]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +138,42 @@ class WindowSize:
     stride: int
 
 
+class Scale(NamedTuple):
+    """The mean and standard deviation of the training values: the head learns standard scores."""
+
+    mean: float
+    deviation: float
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What the model's head must look like."""
+    """What the model's head must look like. `labels` name its outputs; they are empty where outputs have no names."""
 
     architecture: str
     labels: tuple[str, ...]
     problem_type: str | None = None
+    pooling: Pooling = "cls"
+    crf: Constraints | None = None
+    """The transitions that a CRF on top never takes; None: no CRF."""
+
+
+Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf"]
+Pooling = Literal["cls", "mean", "attention"]
+OverWindows = Literal["first", "mean", "max"]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What training minimises: cross-entropy over tokens or classes, binary cross-entropy over labels, squares, …"""
+
+    loss: Loss
+    weights: tuple[float, ...] | None = None
+    """One a label: of its terms in the cross-entropy, or of its positives in the binary one."""
+    smoothing: float = 0.0
+    focal: float = 0.0
+    """Gamma of the focal loss (Lin et al. 2017, eq. 4); 0 is plain cross-entropy."""
+    over_windows: OverWindows | None = None
+    """How one answer is made of the windows of an example; None: each window has a target of its own."""
 
 
 E = TypeVar("E")
@@ -110,9 +185,12 @@ class Task(Protocol[E, S, P]):
     """A task over examples `E`, per-window summaries `S` and predictions `P`. Instances are frozen."""
 
     name: ClassVar[str]
-    architecture: ClassVar[str]
     options_class: ClassVar[type]
-    """A frozen dataclass whose fields are the keys of a recipe's `options:`."""
+    """A frozen dataclass whose fields are the keys of a recipe's `options:`; `window` and `stride` are among them."""
+    wanted: ClassVar[tuple[tuple[str, ...], ...]]
+    """The roles that a row must have, in alternatives; the last of each is the gold."""
+    presplit: ClassVar[bool]
+    """Whether the tokenizer is given words, not texts."""
 
     @property
     def options(self) -> Any: ...
@@ -135,34 +213,55 @@ class Task(Protocol[E, S, P]):
         """Return the row as an example; raises DataError with the row's place where it is none."""
         ...
 
-    def group(self, example: E) -> Hashable:
-        """Return what examples share that must not be split between training and held-out data."""
+    def group(self, example: E) -> tuple[Hashable, ...]:
+        """Return keys: examples that share one must not be split between training and held-out data."""
         ...
 
     def labels_of(self, example: E) -> Iterable[str]:
-        """Yield the example's gold labels, one for each thing that is counted (an entity, a word)."""
+        """Yield the example's gold labels, one for each thing that is counted (an entity, a word, a text)."""
         ...
 
-    def prepare(self, examples: Iterable[E]) -> Self:
-        """Return the task with what it learns from the training data in one pass (labels, schemes)."""
+    def prepare(self, examples: Iterable[E]) -> tuple[Self, list[str]]:
+        """Return the task with what it learns from the training data (labels, schemes), and what is to be said."""
         ...
 
-    def convert(self, examples: Sequence[E]) -> tuple[list[E], list[str]]:
-        """Return another file's examples with its labels read as this file means them, and what is to be said."""
+    def convert(self, examples: Sequence[E]) -> tuple[list[E], list[str], list[str]]:
+        """Return a file's examples with its labels read as this file means them, notes, and warnings."""
         ...
 
     def head(self) -> Head: ...
 
-    def features(
-        self, examples: Sequence[E], encoder: WordEncoder, window: WindowSize
-    ) -> tuple[list[Window], Counts]: ...
+    def objective(self, examples: Sequence[E]) -> Objective:
+        """Return what training minimises on these examples."""
+        ...
+
+    @property
+    def scale(self) -> Scale | None:
+        """How the head's output becomes a value; None where it is one already."""
+        ...
+
+    def unscaled(self) -> Self:
+        """Return the task for a head whose scale has been folded into its last layer."""
+        ...
+
+    def with_parameters(self, parameters: Parameters) -> Self:
+        """Return the task that decodes with a head's own weights (`Head.crf`)."""
+        ...
+
+    def features(self, examples: Sequence[E], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
+        """Return the windows of each example, in order, with targets where gold is known."""
+        ...
 
     def reduce(self, example: E, window: Window, logits: Logits) -> S:
-        """Return what is kept of one window's logits (tokens, labels)."""
+        """Return what is kept of one window's logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
         ...
 
     def decode(self, example: E, summaries: Sequence[S]) -> P:
         """Return the example's prediction from the summaries of its windows, in order."""
+        ...
+
+    def tune(self, pairs: Sequence[tuple[E, P]]) -> Self:
+        """Return the task with what is chosen on development data (thresholds)."""
         ...
 
     def score(self, pairs: Sequence[tuple[E, P]]) -> dict[str, Any]:
@@ -177,8 +276,17 @@ class Task(Protocol[E, S, P]):
         """Return the value of the `prediction` field."""
         ...
 
-    def columns(self, example: E, prediction: P) -> tuple[list[str], list[str]]:
-        """Return (words, values) for column output."""
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """The columns that a table gets, without the `pred_` that stands before them."""
+        ...
+
+    def cells(self, example: E, prediction: P) -> dict[str, str]:
+        """Return what stands in these columns, by name."""
+        ...
+
+    def columns(self, example: E, prediction: P) -> tuple[list[str], list[str]] | None:
+        """Return (words, tags) for column files; None where the task has no tags."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -186,4 +294,11 @@ class Task(Protocol[E, S, P]):
         ...
 
     @classmethod
-    def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self: ...
+    def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
+        """Return the task with `options` and a stored `state`; an empty state is that of a task yet to be prepared."""
+        ...
+
+    @classmethod
+    def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
+        """Return the task for a model that bertft did not write, from its labels and its configuration."""
+        ...

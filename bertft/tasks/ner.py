@@ -16,12 +16,24 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import numpy as np
 
 from bertft.data.conll import Unit
+from bertft.data.jsonl import encode
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
 from bertft.scoring import tagging
-from bertft.tasks.base import IGNORED, Counts, Head, Logits, Window, WindowSize, WordEncoder
-from bertft.tasks.bio import LogProbabilities, constraints, viterbi
+from bertft.tasks.base import (
+    IGNORED,
+    Counts,
+    Encoder,
+    Head,
+    Logits,
+    Objective,
+    Parameters,
+    Scale,
+    Window,
+    WindowSize,
+)
 from bertft.tasks.tagged import Example, from_row
+from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,
     Scheme,
@@ -44,6 +56,8 @@ class NerOptions:
     on_bad_tags: Literal["repair", "fail"] = "repair"
     """`repair` reads a tag sequence that its scheme does not allow as conlleval does; `fail` refuses it."""
     decode: Literal["viterbi", "argmax"] = "viterbi"
+    head: Literal["linear", "crf"] = "linear"
+    """`crf` also learns which tag follows which (Lample et al. 2016), under BIO's constraints."""
     unit: Unit = "sentence"
     """What the model sees at once, in column files that mark documents."""
     window: int | None = None
@@ -77,12 +91,16 @@ class Ner:
     """The task. `labels` are in the order of the model's head; `style` says how they are to be read."""
 
     name: ClassVar[str] = "ner"
-    architecture: ClassVar[str] = "AutoModelForTokenClassification"
     options_class: ClassVar[type] = NerOptions
+    wanted: ClassVar[tuple[tuple[str, ...], ...]] = (("tokens", "tags"), ("text", "entities"))
+    presplit: ClassVar[bool] = True
+    scale: ClassVar[Scale | None] = None
 
     options: NerOptions = field(default_factory=NerOptions)
     labels: tuple[str, ...] = ()
     style: TagStyle = TagStyle("BIO")  # noqa: RUF009  (frozen)
+    learnt: Constraints | None = None
+    """The transitions that a CRF has learnt."""
 
     @property
     def unit(self) -> Unit:
@@ -101,8 +119,8 @@ class Ner:
     def parse(self, row: Row, *, labelled: bool) -> Example:
         return from_row(row, labelled=labelled)
 
-    def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str]]:
-        """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, and what to say.
+    def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str], list[str]]:
+        """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, notes and warnings.
 
         A scheme that the options give is the training file's; other files are detected, within what the model has.
 
@@ -126,11 +144,11 @@ class Ner:
             notes += self._inconsistent(examples, style)
         converted = [example.converted(style) for example in examples]
         adjusted = [(example.place, what) for example in examples for what in example.adjusted]
+        warnings = self._unknown_labels(converted)
         if adjusted:
-            notes.append(
-                f"{len(adjusted)} character spans do not fit the words; the first: {adjusted[0][1]} at {adjusted[0][0]}"
-            )
-        return converted, notes + self._unknown_labels(converted)
+            first = f"{adjusted[0][1]} at {adjusted[0][0]}"
+            warnings.append(f"{len(adjusted)} character spans do not fit the words; the first: {first}")
+        return converted, notes, warnings
 
     def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
         for example in examples:
@@ -166,8 +184,9 @@ class Ner:
             for kind, count in seen.items()
         ]
 
-    def group(self, example: Example) -> Hashable:
-        return ("document", example.document) if example.document else example.words
+    def group(self, example: Example) -> tuple[Hashable, ...]:
+        # not both: a sentence that many documents share ("Thanks .") would tie all of them together
+        return (("document", example.document) if example.document else example.words,)
 
     def labels_of(self, example: Example) -> Iterator[str]:
         for tag in example.tags or ():
@@ -176,7 +195,7 @@ class Ner:
             elif tag.startswith("B-"):
                 yield _kind(tag)
 
-    def prepare(self, examples: Iterable[Example]) -> Self:
+    def prepare(self, examples: Iterable[Example]) -> tuple[Self, list[str]]:
         """Learn the labels of converted examples; raises DataError where nothing but `O` is tagged."""
         seen: set[str] = set()
         style: TagStyle | None = None
@@ -185,7 +204,7 @@ class Ner:
             seen.update(example.tags or ())
             style, place = example.style, place or example.place
         if style is not None and style.scheme == "plain":
-            return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain"))
+            return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain")), []
         kinds = sorted({_kind(tag) for tag in seen} - {""})
         if not kinds:
             raise DataError(
@@ -194,17 +213,31 @@ class Ner:
                 help="is this the column of the tags? name it with `--columns tags=N`",
             )
         labels = ("O", *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
-        return replace(self, labels=labels, style=TagStyle("BIO"))
+        return replace(self, labels=labels, style=TagStyle("BIO")), []
 
     # -- examples to windows, logits to predictions --------------------------------------------------------------------
 
     def head(self) -> Head:
-        return Head(self.architecture, self.labels)
+        crf = constraints(self.labels, self.style) if self.options.head == "crf" else None
+        return Head("AutoModelForTokenClassification", self.labels, crf=crf)
+
+    def objective(self, examples: Sequence[Example]) -> Objective:
+        return Objective("crf" if self.options.head == "crf" else "tokens")
+
+    def unscaled(self) -> Self:
+        return self
+
+    def tune(self, pairs: Sequence[tuple[Example, Tagging]]) -> Self:
+        return self
+
+    def with_parameters(self, parameters: Parameters) -> Self:
+        return replace(self, learnt=Constraints(parameters["transitions"], parameters["initial"]))
 
     def features(
-        self, examples: Sequence[Example], encoder: WordEncoder, window: WindowSize
+        self, examples: Sequence[Example], encoder: Encoder, window: WindowSize
     ) -> tuple[list[Window], Counts]:
-        room = window.length - len(encoder.prefix) - len(encoder.suffix)
+        template = encoder.single
+        room = window.length - template.specials
         ids = {label: i for i, label in enumerate(self.labels)}
         windows: list[Window] = []
         counts = Counts()
@@ -216,15 +249,15 @@ class Ner:
             for word, owner in enumerate(owned):
                 by_window[owner].append(word)
             for (start, end), words in zip(ranges, by_window, strict=True):
-                shift = len(encoder.prefix) - start
+                shift = len(template.before) - start
                 positions = [text.first[word] + shift for word in words]
-                input_ids = [*encoder.prefix, *text.ids[start:end], *encoder.suffix]
-                labels: list[int] = []
+                input_ids, segments = template.build(text.ids[start:end])
+                labels: list[int] | None = None
                 if example.tags is not None:
                     labels = [IGNORED] * len(input_ids)
                     for position, word in zip(positions, words, strict=True):
                         labels[position] = ids.get(example.tags[word], IGNORED)
-                windows.append(Window(index, input_ids, labels, positions))
+                windows.append(Window(index, input_ids, segments, labels, positions))
             counts += Counts(
                 examples=1,
                 words=len(example.words),
@@ -238,8 +271,10 @@ class Ner:
         return windows, counts
 
     def reduce(self, example: Example, window: Window, logits: Logits) -> LogProbabilities:
-        """Return the log-probabilities (owned words, labels) of one window's logits (tokens, labels)."""
-        own = logits[window.owned].astype(np.float64)  # (owned, labels)
+        """Return the log-probabilities (owned words, labels) of one window's logits; for a CRF, the logits."""
+        own = logits[list(window.owned)].astype(np.float64)  # (owned, labels)
+        if self.learnt is not None:
+            return own.astype(np.float32)
         own -= own.max(axis=-1, keepdims=True)
         own -= np.log(np.exp(own).sum(axis=-1, keepdims=True))
         return own.astype(np.float32)
@@ -248,10 +283,15 @@ class Ner:
         emissions = np.concatenate(summaries)  # (words, labels)
         best = emissions.argmax(axis=-1)  # (words,)
         path = best.copy()
-        if self.options.decode == "viterbi" and self.style.scheme == "BIO":
-            transitions, initial = constraints(self.labels, self.style)
+        allowed = self.learnt
+        if allowed is None and self.options.decode == "viterbi" and self.style.scheme == "BIO":
+            allowed = constraints(self.labels, self.style)
+        if allowed is not None:
             for start, end in pairwise(accumulate(example.lengths, initial=0)):
-                path[start:end] = viterbi(emissions[start:end], transitions, initial)
+                path[start:end] = viterbi(emissions[start:end], *allowed)
+        if self.learnt is not None:
+            for start, end in pairwise(accumulate(example.lengths, initial=0)):
+                emissions[start:end] = marginals(emissions[start:end], *self.learnt)
         argmax = [self.labels[i] for i in best]
         tags = [self.labels[i] for i in path]
         scores = emissions[np.arange(len(path)), path]  # (words,)
@@ -322,7 +362,14 @@ class Ner:
         text = example.text[start:end]
         return {"start": start, "end": end, "label": entity.label, "text": text, "score": round(entity.score, 4)}
 
-    def columns(self, example: Example, prediction: Tagging) -> tuple[list[str], list[str]]:
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        return ("tags",) if self.style.scheme == "plain" else ("entities",)
+
+    def cells(self, example: Example, prediction: Tagging) -> dict[str, str]:
+        return {key: encode(value) for key, value in self.render(example, prediction, scores=False).items()}
+
+    def columns(self, example: Example, prediction: Tagging) -> tuple[list[str], list[str]] | None:
         return list(example.words), list(prediction.tags)
 
     # -- the bundle ----------------------------------------------------------------------------------------------------
@@ -332,9 +379,16 @@ class Ner:
 
     @classmethod
     def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
+        if not state:
+            return cls(NerOptions(**options))
         labels = tuple(state["labels"])
         style = TagStyle(**state["style"]) if "style" in state else style_of_labels(labels)
         return cls(NerOptions(**options), labels, style)
+
+    @classmethod
+    def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
+        # By arg max: it may have been trained on IOB1, whose entities the constraints of BIO would forbid.
+        return cls.restore({"decode": "argmax"}, {"labels": labels})
 
 
 def _kind(tag: str) -> str:

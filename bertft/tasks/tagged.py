@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
-from typing import Any
 
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
@@ -63,7 +62,7 @@ def from_row(row: Row, *, labelled: bool) -> Example:
     """
     if row.error is not None:
         raise row.error
-    tokens, text = _first(row.values, "tokens", "words"), row.values.get("text")
+    tokens, text = row.get("tokens"), row.get("text")
     ours = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
     if tokens is not None and (ours or not isinstance(text, str)):  # annotation tools keep objects in `tokens`
         return _from_tokens(row, tokens, labelled=labelled)
@@ -71,10 +70,6 @@ def from_row(row: Row, *, labelled: bool) -> Example:
         advice = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
         raise DataError("the row has neither `tokens` nor `text`", place=row.place, help=advice if row.values else None)
     return _from_text(row, text, labelled=labelled)
-
-
-def _first(values: Mapping[str, Any], *names: str) -> Any:
-    return next((values[name] for name in names if name in values), None)
 
 
 def _well_formed(word: str) -> str:
@@ -85,7 +80,7 @@ def _well_formed(word: str) -> str:
 def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
     if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
         raise DataError("`tokens` must be a list of strings", place=row.place)
-    tags = _first(row.values, "tags", "ner_tags", "labels") if labelled else None
+    tags = row.get("tags") if labelled else None
     if tags is not None:
         if not isinstance(tags, list) or len(tags) != len(tokens):
             count = len(tags) if isinstance(tags, list) else "no"
@@ -120,7 +115,7 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
     example = Example(row.place, words, text, tuple(spans), (len(words),), False)
     if not labelled:
         return example
-    found = _first(row.values, "entities", "spans", "label", "labels")
+    found = row.get("entities")
     if not isinstance(found, list):
         raise DataError("the row has `text` but no `entities`", place=row.place, help="or `tokens` and `tags`")
     tags = ["O"] * len(words)

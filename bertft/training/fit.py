@@ -5,20 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
 
-from bertft.console import say
-from bertft.encoders import load
+from bertft.bundle import store
+from bertft.console import ERRORS, say
+from bertft.encoders.load import fold_scale
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16
-from bertft.tasks.base import IGNORED
+from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
+from bertft.tasks.base import IGNORED, Objective, Window
 from bertft.training.plan import Job
-from bertft.training.trainer import EncoderTrainer, Padded, Progress, Windows
+from bertft.training.trainer import Collator, EncoderTrainer, Items, Progress
+
+_MAX_TRAINING_WINDOWS = 8
+"""Of one example in a training step, spread evenly over it; more would make the memory of a step unbounded."""
 
 
 def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any, Engine]:
@@ -26,7 +32,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
 
     Raises UsageError for a device that is not there, ModelError for a checkpoint that cannot be trained.
     """
-    recipe, words = job.recipe, job.tokenizer.words
+    recipe, subwords = job.recipe, job.tokenizer.subwords
     chosen = choose_device(_visible(device))
     settings = dict(recipe.trainer)
     if not {"bf16", "fp16"} & settings.keys():
@@ -36,7 +42,11 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
 
     transformers.set_seed(recipe.seed)
     head = job.task.head()
-    model, kept = load.load_model(job.checkpoint, head.architecture, head.labels)
+    if head.crf is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("options.head: a CRF trains in one process", help="start it without `accelerate launch`")
+    model, kept = store.load_weights(job.checkpoint, head)
+    if kept and (scale := job.task.scale) is not None:  # the head gives values, and is to learn standard scores
+        fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
 
@@ -46,6 +56,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         "disable_tqdm": True,
         "logging_strategy": "epoch",
         "metric_for_best_model": f"eval_{job.task.best_metric}",
+        "greater_is_better": settings.get("metric_for_best_model", "").removeprefix("eval_") not in ERRORS,
         "use_cpu": chosen.type == "cpu",
     }
     with _settings():
@@ -56,26 +67,27 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             label_names=["labels"],
             **{**defaults, **settings},
         )
-    windows = [window for window in job.windows if any(label != IGNORED for label in window.labels)]
-    if len(windows) < len(job.windows):  # a batch of only such windows has no loss: 0/0
-        say(f"{len(job.windows) - len(windows):,} windows own no word with a known label and are left out of training")
-    if not windows:
-        raise DataError("no window has a word to learn from", place=job.splits.train.info["path"])
-    engine = Engine(job.task, words, job.window, TorchBackend(model, words.pad))
-    progress = Progress(job.counts.words, arguments.gradient_accumulation_steps)
+    objective = job.task.objective(job.train.examples)
+    if arguments.label_smoothing_factor and not objective.smoothing:
+        objective = replace(objective, smoothing=arguments.label_smoothing_factor)
+    items = _items(job, objective)
+    engine = Engine(job.task, subwords, job.window, TorchBackend(model, subwords.pad))
+    progress = Progress(amount=job.counts.words or job.counts.tokens, unit="words" if job.counts.words else "tokens")
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
+    dev = job.dev.examples if job.dev else []
     with _settings():
         trainer = EncoderTrainer(
             engine=engine,
-            dev=job.splits.dev,
+            dev=dev,
             progress=progress,
+            objective=objective,
             model=model,
             args=arguments,
-            train_dataset=Windows(windows),
-            eval_dataset=job.splits.dev.examples,
-            data_collator=Padded(words.pad),
+            train_dataset=Items(items),
+            eval_dataset=dev,
+            data_collator=Collator(objective, subwords.pad, segments=takes_segments(model)),
             callbacks=callbacks,
         )
     trainer.remove_callback(transformers.PrinterCallback)
@@ -88,7 +100,36 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
     except ImportError as error:  # an optimizer or a reporter of another package
         raise UsageError(f"the recipe's `trainer:` needs a package: {' '.join(str(error).split())}") from error
     model.eval()
+    if (scale := job.task.scale) is not None:
+        fold_scale(model, scale.mean, scale.deviation)
+        engine = replace(engine, task=job.task.unscaled())
     return model, engine
+
+
+def _items(job: Job, objective: Objective) -> list[list[Window]]:
+    """Return what training draws batches of: windows, or the windows of one example where they give one answer.
+
+    Raises DataError where there is nothing to learn from.
+    """
+    if objective.loss in ("tokens", "crf"):
+        windows = [w for w in job.windows if any(label != IGNORED for label in cast("list[int]", w.target))]
+        if len(windows) < len(job.windows):  # a batch of only such windows has no loss: 0/0
+            left_out = len(job.windows) - len(windows)
+            say(f"{left_out:,} windows own no word with a known label and are left out of training")
+    else:
+        windows = [window for window in job.windows if window.target is not None]
+    if not windows:
+        raise DataError("no window has anything to learn from", place=job.train.info["path"])
+    if objective.over_windows is None:
+        return [[window] for window in windows]
+    items = [list(group) for _, group in groupby(windows, key=lambda window: window.example)]
+    long = [i for i, group in enumerate(items) if len(group) > _MAX_TRAINING_WINDOWS]
+    if long:
+        say(f"training reads {_MAX_TRAINING_WINDOWS} windows of the {len(long):,} texts that have more")
+    for i in long:
+        step = (len(items[i]) - 1) / (_MAX_TRAINING_WINDOWS - 1)
+        items[i] = [items[i][round(step * k)] for k in range(_MAX_TRAINING_WINDOWS)]
+    return items
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from bertft.bundle import store
 from bertft.console import say
-from bertft.data import formats
+from bertft.data import formats, parts
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
 from bertft.encoders.load import Checkpoint, Tokenizer
@@ -17,31 +18,20 @@ from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Task, Window, WindowSize
-from bertft.training.split import hold_out
+from bertft.training import split
 
 _CHECKED_ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Splits:
-    """The rows of a run."""
-
-    train: Labelled
-    dev: Labelled
-    test: Labelled | None
-
-    def named(self) -> dict[str, Labelled]:
-        """Return the splits that there are, by name."""
-        return {"train": self.train, "dev": self.dev} | ({"test": self.test} if self.test else {})
-
-
-@dataclass(frozen=True, slots=True)
 class Job:
-    """Everything a training run needs."""
+    """Everything a training run needs. Without `dev` there is no evaluation and the last model is the model."""
 
     recipe: Recipe
     task: Task[Any, Any, Any]
-    splits: Splits
+    train: Labelled
+    dev: Labelled | None
+    test: Labelled | None
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     window: WindowSize
@@ -50,48 +40,87 @@ class Job:
 
     def label_counts(self) -> Counter[str]:
         """Return how often each label stands in the training rows."""
-        return Counter(label for example in self.splits.train.examples for label in self.task.labels_of(example))
+        return Counter(label for example in self.train.examples for label in self.task.labels_of(example))
+
+    def named(self) -> dict[str, Labelled]:
+        """Return the splits that there are, by name."""
+        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        return {name: rows for name, rows in splits.items() if rows is not None}
+
+    def folds(self, count: int) -> list[Job]:
+        """Return the job of each fold, with all else as it is; raises DataError for rows that cannot be cut so."""
+        parts = split.folds(
+            self.train.examples, count=count, seed=self.recipe.seed, keys=self.task.group, labels=self.task.labels_of
+        )
+        return [self._on(train, held) for train, held in parts]
+
+    def _on(self, train: Sequence[Any], dev: Sequence[Any]) -> Job:
+        windows, counts = self.task.features(train, self.tokenizer.subwords, self.window)
+        return replace(self, train=_part(self.train, train), dev=_part(self.train, dev), windows=windows, counts=counts)
 
 
-def plan(recipe: Recipe, *, data: str, dev: str | None, test: str | None, format: str, limit: int | None) -> Job:
+def plan(
+    recipe: Recipe, *, data: str, dev: str | None, test: str | None, format: str, limit: int | None, folds: int | None
+) -> Job:
     """Read the files, learn the labels, load the tokenizer and cut the training rows into windows.
+
+    With `folds` no development data is needed: nothing is held out, and evaluation is off.
 
     Raises DataError, ModelError or UsageError for a file, an encoder or a setting that cannot be used.
     """
     kind = formats.parse_format(format)
 
-    def read(path: str, task: Task[Any, Any, Any]) -> Labelled:
-        return read_labelled(task, path, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit)
-
-    task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {"labels": []})
-    rows = read(data, task)
-    task = task.prepare(rows.examples)
-    if dev is None:
-        kept, held = hold_out(
-            rows.examples, share=recipe.holdout, seed=recipe.seed, group=task.group, labels=task.labels_of
+    def read(path: str, task: Task[Any, Any, Any], use: Literal["train", "dev", "test"]) -> Labelled:
+        return read_labelled(
+            task, path, use=use, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
         )
-        say(f"no --dev: {len(held):,} of {len(rows.examples):,} rows held out by group, seed {recipe.seed}")
-        rows = Labelled(kept, {**rows.info, "rows": len(kept)})
-        held_out = Labelled(held, {**rows.info, "rows": len(held)})
-    else:
-        held_out = read(dev, task)
-    splits = Splits(rows, held_out, read(test, task) if test else None)
+
+    task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
+    train = read(data, task, "train")
+    task, notes = task.prepare(train.examples)
+    for note in notes:
+        say(f"{data}: {note}")
+    inside = parts.uses(formats.parts(data)) if dev is None or test is None else frozenset()
+    if dev is None and "dev" in inside and not folds:
+        dev = data
+    if test is None and "test" in inside:
+        test = data
+    held_out = read(dev, task, "dev") if dev else None
+    if dev is None and not folds:
+        kept, held = split.hold_out(
+            train.examples, share=recipe.holdout, seed=recipe.seed, keys=task.group, labels=task.labels_of
+        )
+        say(f"no --dev: {len(held):,} of {len(train.examples):,} rows held out by group, seed {recipe.seed}")
+        train, held_out = _part(train, kept), _part(train, held)
+    tested = read(test, task, "test") if test else None
 
     checkpoint = load.resolve(recipe.model)
     config = load.load_config(checkpoint)
-    tokenizer = load.load_tokenizer(checkpoint, config)
-    tokenizer.words.check([example.words for example in rows.examples[:_CHECKED_ROWS]])
+    tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
+    if task.presplit:
+        tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
     window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
     for key in ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"):
         if recipe.trainer.get(key, 1) <= 0:
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     defaults = {"learning_rate": learning_rate(config), "report_to": "none"}
     recipe = replace(recipe, trainer=_consistent({**defaults, **recipe.trainer}))
-    windows, counts = task.features(rows.examples, tokenizer.words, window)
-    job = Job(recipe, task, splits, checkpoint, tokenizer, window, windows, counts)
-    say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in job.label_counts().most_common(20)))
+    windows, counts = task.features(train.examples, tokenizer.subwords, window)
+    job = Job(recipe, task, train, held_out, tested, checkpoint, tokenizer, window, windows, counts)
+    if labels := job.label_counts():
+        say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
     report_counts(counts)
     return job
+
+
+def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:
+    return Labelled(list(examples), {**rows.info, "rows": len(examples)})
+
+
+def without_evaluation(recipe: Recipe) -> Recipe:
+    """Return the recipe for a run without development data."""
+    off = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    return replace(recipe, trainer={**recipe.trainer, **off})
 
 
 def _consistent(trainer: dict[str, Any]) -> dict[str, Any]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+import shutil
+import statistics
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from bertft.bundle import card, store
-from bertft.console import is_main_process, say
+from bertft.console import is_main_process, say, shown
 from bertft.errors import UsageError
-from bertft.inference.evaluate import ExtraMetrics, score
+from bertft.inference.evaluate import ExtraMetrics
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.training.directory import RunDirectory
-from bertft.training.plan import Job, plan
+from bertft.training.plan import Job, plan, without_evaluation
 
 
 def train(
@@ -28,6 +30,7 @@ def train(
     format: str = "auto",
     limit: int | None = None,
     device: str = "auto",
+    folds: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -35,9 +38,17 @@ def train(
 ) -> dict[str, Any]:
     """Fine-tune the recipe's model on `data` and return `{"model": DIR, "dev": {...}, "test": {...}}`.
 
+    With `folds` the rows are cross-validated first: `dev` scores every row by the model that did not see it, `folds`
+    has the mean and standard deviation over the folds, and the model is then trained on all rows.
+
     A dry run trains nothing and returns `{"recipe": YAML, "labels": counts, "tokens": statistics}`. Raises UsageError,
     DataError or ModelError, before training, where an argument, a file or the model cannot be used.
     """
+    if folds is not None and (resume or dev):
+        what = "`--dev` has no place" if dev else "there is nothing to resume"
+        raise UsageError(f"--folds cross-validates on --data alone: {what}", help="leave one of them out")
+    if folds is not None and folds < 2:
+        raise UsageError(f"--folds {folds}: there are two at least")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
     if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -48,38 +59,78 @@ def train(
             say(f"{directory.target} is finished")
             return {"model": str(directory.target), **store.read_metrics(directory.target)}
         directory.claim(resume=resume, overwrite=overwrite)
-    job = plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit)
+    job = plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds)
     if dry_run:
         return _summary(job)
     with directory.locked():
         directory.begin(job.recipe.to_yaml(), _inputs(job), resume=resume)
         from bertft.training.fit import fit
 
+        validated: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
+        if folds is not None:
+            # to choose a checkpoint by the rows that it is then scored on would flatter every fold
+            job = replace(job, recipe=without_evaluation(job.recipe))
+            validated, pairs, metrics["dev"] = _cross_validate(job, folds, directory, device=device, extra=extra)
+            say(f"\nall {len(job.train.examples):,} rows")
         model, engine = fit(job, directory.checkpoints, device=device, resume=resume)
-        splits = job.splits.named()
-        metrics = {name: score(engine, rows, extra) for name, rows in splits.items() if name != "train"}
-        infos = {name: rows.info for name, rows in splits.items()}
+        if job.dev:
+            pairs, _ = engine.evaluate(job.dev.examples)
+        task = engine.task.tune(pairs)
+        if job.dev:
+            metrics["dev"] = {**task.score(pairs), **extra.score(task, pairs)}
+        if job.test:
+            tested, _ = replace(engine, task=task).evaluate(job.test.examples)
+            metrics["test"] = {**task.score(tested), **extra.score(task, tested)}
+        infos = {name: rows.info for name, rows in job.named().items()}
         if is_main_process():
             store.write(
                 directory.bundle,
                 model=model,
                 tokenizer=job.tokenizer,
-                task=job.task,
+                task=task,
                 window=job.window,
                 recipe=job.recipe,
-                metrics=metrics,
+                metrics={**metrics, **validated},
                 data=infos,
-                card=card.render(job.recipe, job.task, metrics, infos),
+                card=card.render(job.recipe, task, metrics, infos),
             )
             directory.publish()
-    return {"model": str(directory.target), **metrics}
+    return {"model": str(directory.target), **metrics, **validated}
+
+
+def _cross_validate(
+    job: Job, count: int, directory: RunDirectory, *, device: str, extra: ExtraMetrics
+) -> tuple[dict[str, Any], list[tuple[Any, Any]], dict[str, Any]]:
+    """Train a model a fold; return `{"folds": …}`, each row with the answer of a model that did not see it, and scores.
+
+    Thresholds are chosen on all of these answers; the folds are scored with them.
+    """
+    from bertft.training.fit import fit
+
+    by_fold = []
+    for number, fold in enumerate(job.folds(count), 1):
+        rows = fold.named()
+        say(f"\nfold {number} of {count}: {len(rows['train'].examples):,} rows, {len(rows['dev'].examples):,} held out")
+        _, engine = fit(fold, directory.partial / f"fold-{number}", device=device, resume=False)
+        by_fold.append(engine.evaluate(rows["dev"].examples)[0])
+        shutil.rmtree(directory.partial / f"fold-{number}", ignore_errors=True)
+    pairs = [pair for fold in by_fold for pair in fold]
+    task = engine.task.tune(pairs)
+    scores = [{key: task.score(fold)[key] for key in task.headline} for fold in by_fold]
+    mean = {key: statistics.mean(score[key] for score in scores) for key in task.headline}
+    sd = {key: statistics.stdev(score[key] for score in scores) for key in task.headline}
+    summary = {"count": count, "mean": mean, "sd": sd, "scores": scores}
+    figures = (f"{key} {shown(key, mean[key])} ± {shown(key, sd[key])}" for key in task.headline)
+    say(f"{count} folds, mean ± sd: {'  '.join(figures)}")
+    return {"folds": summary}, pairs, {**task.score(pairs), **extra.score(task, pairs)}
 
 
 def _inputs(job: Job) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one that was interrupted."""
     settings = {f"recipe {key}": value for key, value in asdict(job.recipe).items()}
-    data = {f"data {name}": rows.info["sha256"] for name, rows in job.splits.named().items()}
-    return {**settings, **data, "labels": list(job.task.head().labels), "rows": len(job.splits.train.examples)}
+    data = {f"data {name}": rows.info["sha256"] for name, rows in job.named().items()}
+    return {**settings, **data, "labels": list(job.task.head().labels), "rows": len(job.train.examples)}
 
 
 def _summary(job: Job) -> dict[str, Any]:
@@ -94,6 +145,8 @@ def _summary(job: Job) -> dict[str, Any]:
             "tokens_per_word": round(counts.tokens / max(counts.words, 1), 3),
             "unknown": counts.unknown,
             "vanished": counts.vanished,
+            "cut": counts.cut,
+            "unread": counts.unread,
             "windows": counts.windows,
             "windowed": counts.windowed,
             "window": job.window.length,

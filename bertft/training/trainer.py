@@ -12,48 +12,50 @@ import torch
 from transformers import Trainer, TrainerCallback
 from typing_extensions import override
 
-from bertft.console import NORMAL, is_main_process, level, say
+from bertft.console import NORMAL, is_main_process, level, say, shown
 from bertft.errors import GateError, UsageError
 from bertft.inference.engine import Engine
-from bertft.inference.evaluate import Labelled
-from bertft.tasks.base import IGNORED, Window
+from bertft.inference.pytorch import outputs, padded
+from bertft.tasks.base import Objective, Window
+from bertft.training import losses
 
 _REFRESH_SECONDS = 0.5
 
 
-class Windows(torch.utils.data.Dataset[dict[str, list[int]]]):
-    """Training windows as the items of a Dataset."""
+class Items(torch.utils.data.Dataset[dict[str, Any]]):
+    """Training items of a Dataset: the windows of one example, or one window by itself.
 
-    def __init__(self, windows: Sequence[Window]) -> None:
-        self._windows = windows
+    `input_ids` is the longest window's, for samplers that group by length.
+    """
+
+    def __init__(self, items: Sequence[Sequence[Window]]) -> None:
+        self._items = items
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return len(self._items)
 
     @override
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
-        window = self._windows[index]
-        return {"input_ids": window.input_ids, "labels": window.labels}
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        windows = self._items[index]
+        return {"windows": windows, "input_ids": max((window.input_ids for window in windows), key=len)}
 
 
-class Padded:
-    """Collate items into tensors (batch, tokens), padded to the longest."""
+class Collator:
+    """Make a batch of items: the inputs of all their windows (windows, tokens), `labels`, and whose window each is."""
 
-    def __init__(self, pad: int) -> None:
+    def __init__(self, objective: Objective, pad: int, *, segments: bool) -> None:
+        self._objective = objective
         self._pad = pad
+        self._segments = segments
 
-    def __call__(self, items: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, each (batch, tokens)."""
-        longest = max(len(item["input_ids"]) for item in items)
-
-        def padded(rows: Sequence[list[int]], value: int) -> torch.Tensor:
-            return torch.tensor([row + [value] * (longest - len(row)) for row in rows])  # (batch, tokens)
-
-        return {
-            "input_ids": padded([item["input_ids"] for item in items], self._pad),
-            "attention_mask": padded([[1] * len(item["input_ids"]) for item in items], 0),
-            "labels": padded([item["labels"] for item in items], IGNORED),
-        }
+    def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Return the model's inputs, `labels` as `losses.targets` makes them, and `owner` (windows,)."""
+        groups: list[Sequence[Window]] = [item["windows"] for item in items]
+        windows = [window for group in groups for window in group]
+        batch = padded(windows, self._pad, segments=self._segments)
+        batch["labels"] = losses.targets(self._objective, [group[0].target for group in groups])
+        batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+        return batch
 
 
 class EncoderTrainer(Trainer):
@@ -62,11 +64,29 @@ class EncoderTrainer(Trainer):
     The engine must wrap the model that is trained.
     """
 
-    def __init__(self, *, engine: Engine, dev: Labelled, progress: Progress, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(
+        self, *, engine: Engine, dev: Sequence[Any], progress: Progress, objective: Objective, **arguments: Any
+    ) -> None:
+        super().__init__(compute_loss_func=self._loss, **arguments)
         self._engine = engine
         self._dev = dev
         self._progress = progress
+        self._objective = objective
+        self._owner = self._mask = torch.empty(0)
+
+    @override
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+        self._owner, self._mask = inputs.pop("owner"), inputs["attention_mask"]
+        return super().compute_loss(model, inputs, *arguments, **named)
+
+    def _loss(self, found: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor:
+        """Return the loss of a batch, as Trainer asks for it."""
+        logits = outputs(found)
+        how = self._objective.over_windows
+        if how and len(self._owner) > len(labels):
+            logits = losses.over_windows(how, logits, self._owner, len(labels))
+        count, mask = num_items_in_batch, self._mask
+        return losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -74,8 +94,8 @@ class EncoderTrainer(Trainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
-        pairs, _counts = self._engine.evaluate(self._dev.examples)
-        scores = self._engine.task.score(pairs)
+        pairs, _counts = self._engine.evaluate(self._dev)
+        scores = self._engine.task.tune(pairs).score(pairs)
         model.train(was_training)
         wanted = (self.args.metric_for_best_model or "").removeprefix("eval_")
         if wanted and wanted not in scores:
@@ -100,10 +120,10 @@ class Progress(TrainerCallback):
     Losses are kept as tensors and read only when a line is printed, so that no step waits for the device.
     """
 
-    def __init__(self, words: int, accumulation: int) -> None:
+    def __init__(self, *, amount: int, unit: str) -> None:
         self.losses: list[torch.Tensor] = []
-        self._words = words
-        self._accumulation = accumulation
+        self._amount = amount
+        self._unit = unit
         self._started = self._printed = time.monotonic()
         self._start_epoch = 0.0
         self._last = ""
@@ -119,13 +139,13 @@ class Progress(TrainerCallback):
         now = time.monotonic()
         if self._live and now - self._printed >= _REFRESH_SECONDS:
             self._printed = now
-            loss = float(torch.stack(self.losses[-50:]).mean()) * self._accumulation if self.losses else math.nan
+            loss = float(torch.stack(self.losses[-50:]).mean()) if self.losses else math.nan
             line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {loss:.3f}"
             print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
 
     def evaluated(self, scores: dict[str, float], state: Any) -> None:
         """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
-        loss = float(torch.stack(self.losses).mean()) * self._accumulation if self.losses else math.nan
+        loss = float(torch.stack(self.losses).mean()) if self.losses else math.nan
         if self.losses and not math.isfinite(loss):
             raise GateError(
                 f"the training loss is {loss} by step {state.global_step}: training has diverged",
@@ -133,11 +153,12 @@ class Progress(TrainerCallback):
                 "(`--set trainer.bf16=false --set trainer.fp16=false`)",
             )
         self.losses.clear()
-        shown = "  ".join(f"{key} {100 * value:.1f}" for key, value in scores.items())
-        self._last = f"dev {next(iter(scores))} {100 * next(iter(scores.values())):.1f}  "
+        figures = [f"{key} {shown(key, value)}" for key, value in scores.items()]
+        self._last = f"dev {figures[0]}  "
         if self._live:
             print("\r\x1b[K", end="", file=sys.stderr)
-        say(f"epoch {state.epoch or 0:.4g}  loss {loss:.4f}  dev {shown}  {self._pace(state)}")
+        scored = "  ".join(figures)
+        say(f"epoch {state.epoch or 0:.4g}  loss {loss:.4f}  dev {scored}  {self._pace(state)}")
 
     def _pace(self, state: Any) -> str:
         seconds = time.monotonic() - self._started
@@ -145,7 +166,7 @@ class Progress(TrainerCallback):
         if done <= 0 or seconds <= 0 or not state.max_steps:
             return ""
         share = state.global_step / state.max_steps
-        speed = self._words * done / seconds
+        speed = self._amount * done / seconds
         total_epochs = (state.epoch or 0.0) / share if share else 0.0
         left = seconds * max(total_epochs - (state.epoch or 0.0), 0.0) / done
-        return f"{speed:,.0f} words/s  ETA {int(left // 60)}:{int(left % 60):02d}"
+        return f"{speed:,.0f} {self._unit}/s  ETA {int(left // 60)}:{int(left % 60):02d}"

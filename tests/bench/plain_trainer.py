@@ -1,64 +1,76 @@
-"""The baseline: a plain `Trainer` loop on a CoNLL file, as HF's run_ner.py does it at its defaults.
+"""The baseline for tags: a plain `Trainer` loop on a column file, as HF's run_ner.py does it at its defaults.
 
-Stands alone on purpose (no import of bertft), so that nothing of ours can help or hurt it: last column is the tag, the
-file's own tags are the labels, sentences are cut at the model's length, batches come in random order, the last model
-is the model. Defaults are run_ner.py's: lr 5e-5, batch 8, 3 epochs, linear decay, no warm-up, no weight decay, fp32.
+Stands alone on purpose (no import of bertft), so that nothing of ours can help or hurt it: the file's own tags are the
+labels, sentences are cut at the model's length. The other defaults are in `loop.py`.
 
-Scores are seqeval's default mode on the file's own tags; a word that was cut off counts as predicted `O`.
+Files: columns, of which the first is the word and the last the tag; CoNLL-U (`.conllu`), of which the tag is the UPOS
+column; `seq.in`, one sentence a line, with its tags in `seq.out` beside it.
 
-    python -m tests.bench.plain_trainer TRAIN DEV TEST --model DIR --seed 1     # one JSON line
+Scores of spans (tags with B- and the like) are seqeval's default mode on the file's own tags, of plain tags accuracy
+and macro F1 over words. A word that was cut off counts as predicted `O`.
+
+    python -m tests.bench.plain_trainer TRAIN DEV [TEST] --model DIR --seed 1     # one JSON line
 """
 
-import argparse
 import json
 import re
 import sys
-import tempfile
-import time
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import torch
-from seqeval.metrics import f1_score
-from transformers import (
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    DataCollatorForTokenClassification,
-    Trainer,
-    TrainingArguments,
-)
-from transformers.utils import logging
+from seqeval.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import accuracy_score
+from sklearn.metrics import f1_score as label_f1_score
+from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
+
+from tests.bench.loop import Loop, Row, limit, parser
+
+Sentence = tuple[list[str], list[str]]
 
 
-def read(path: str) -> list[tuple[list[str], list[str]]]:
-    """Return the file's sentences as (words, tags); the first field is the word, the last the tag."""
-    sentences: list[tuple[list[str], list[str]]] = [([], [])]
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        fields = re.split(r"[ \t]+", line.strip())
+def read(path: str) -> list[Sentence]:
+    """Return the file's sentences as (words, tags)."""
+    text = Path(path).read_text(encoding="utf-8")
+    if path.endswith("seq.in"):
+        tags = Path(path).with_name("seq.out").read_text(encoding="utf-8")
+        pairs = zip(text.split("\n"), tags.split("\n"), strict=True)
+        return [(words.split(), labels.split()) for words, labels in pairs if words.strip()]
+    universal = path.endswith(".conllu")
+    sentences: list[Sentence] = [([], [])]
+    for line in text.split("\n") if universal else text.splitlines():
+        fields = line.split("\t") if universal else re.split(r"[ \t]+", line.strip())
         if fields == [""]:
             sentences.append(([], []))
-        elif fields[0] != "-DOCSTART-":
+        elif universal and fields[0].isdigit():  # not a comment, a multiword token 1-2 or an empty node 1.1
+            sentences[-1][0].append(fields[1])
+            sentences[-1][1].append(fields[3])
+        elif not universal and fields[0] != "-DOCSTART-":
             sentences[-1][0].append(fields[0])
             sentences[-1][1].append(fields[-1])
     return [sentence for sentence in sentences if sentence[0]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("files", nargs=3)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--learning-rate", type=float, default=5e-5)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--epochs", type=float, default=3)
-    parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--warmup", type=float, default=0, help="share of the steps")
-    parser.add_argument("--weight-decay", type=float, default=0)
-    parser.add_argument("--bf16", action="store_true")
-    args = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+def scores(gold: list[list[str]], predicted: list[list[str]]) -> dict[str, float]:
+    """Return the scores of spans where the gold tags have prefixes, else those of plain tags."""
+    if any("-" in tag for tags in gold for tag in tags):
+        return {
+            "f1": float(f1_score(gold, predicted)),
+            "precision": float(precision_score(gold, predicted)),
+            "recall": float(recall_score(gold, predicted)),
+        }
+    flat = [[tag for tags in side for tag in tags] for side in (gold, predicted)]
+    return {
+        "accuracy": float(accuracy_score(*flat)),
+        "macro_f1": float(label_f1_score(*flat, average="macro", zero_division=0)),
+    }
 
-    train, dev, test = (read(path) for path in args.files)
+
+def main() -> None:
+    """Train, and print scores, seconds and arguments as one JSON line."""
+    args = parser(__doc__).parse_args()
+    files = [read(path) for path in args.files]
+    train = files[0]
     labels = sorted({tag for _, tags in train for tag in tags})
     label2id = {label: i for i, label in enumerate(labels)}
     torch.manual_seed(args.seed)
@@ -66,67 +78,33 @@ def main() -> None:
     model = AutoModelForTokenClassification.from_pretrained(
         args.model, dtype=torch.float32, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=label2id
     )
-    behind_padding = 2 if model.config.model_type == "roberta" else 0
-    limit = min(tokenizer.model_max_length, model.config.max_position_embeddings - behind_padding)
+    length = limit(tokenizer, model)
 
-    def encode(sentences: list[tuple[list[str], list[str]]]) -> list[dict[str, list[int]]]:
+    def encode(sentences: list[Sentence]) -> list[tuple[Row, list[int | None]]]:
+        """Return the model's inputs of each sentence, and which token is the first of which word."""
         rows = []
         for words, tags in sentences:
-            encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit)
-            ids, previous = [], None
-            for word_id in encoded.word_ids():
-                new = word_id is not None and word_id != previous
-                ids.append(label2id.get(tags[word_id], -100) if new else -100)
-                previous = word_id
-            rows.append({**encoded, "labels": ids})
+            encoded = tokenizer(words, is_split_into_words=True, truncation=True, max_length=length)
+            heads = [w if w != before else None for before, w in pairwise([None, *encoded.word_ids()])]
+            ids = [-100 if w is None else label2id.get(tags[w], -100) for w in heads]
+            rows.append(({**encoded, "labels": ids}, heads))
         return rows
 
-    def f1(sentences: list[tuple[list[str], list[str]]]) -> float:
+    loop = Loop(args, model, [row for row, _ in encode(train)], DataCollatorForTokenClassification(tokenizer))
+    seconds = loop.train()
+    result = {}
+    for part, sentences in zip(("dev", "test"), files[1:], strict=False):
         rows = encode(sentences)
-        logits = trainer.predict(rows).predictions.argmax(-1)
         predicted = []
-        for (words, tags), best in zip(sentences, logits, strict=True):
+        for (_, tags), (_, heads), logits in zip(sentences, rows, loop.logits([row for row, _ in rows]), strict=True):
             guess = ["O"] * len(tags)
-            word_ids = tokenizer(words, is_split_into_words=True, truncation=True, max_length=limit).word_ids()
-            seen = set()
-            for position, word_id in enumerate(word_ids):
-                if word_id is not None and word_id not in seen:
-                    seen.add(word_id)
-                    guess[word_id] = labels[best[position]]
+            for w, best in zip(heads, logits.argmax(-1), strict=False):  # the logits go on into the padding
+                if w is not None:
+                    guess[w] = labels[best]
             predicted.append(guess)
-        return float(f1_score([tags for _, tags in sentences], predicted))
-
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = Trainer(
-            model,
-            TrainingArguments(
-                scratch,
-                learning_rate=args.learning_rate,
-                per_device_train_batch_size=args.batch,
-                per_device_eval_batch_size=64,
-                num_train_epochs=args.epochs,
-                warmup_steps=args.warmup,
-                weight_decay=args.weight_decay,
-                bf16=args.bf16,
-                use_cpu=not torch.cuda.is_available(),
-                seed=args.seed,
-                save_strategy="no",
-                logging_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            train_dataset=encode(train),
-            data_collator=DataCollatorForTokenClassification(tokenizer),
-        )
-        started, cpu_started = time.perf_counter(), time.process_time()
-        trainer.train()
-        seconds = {
-            "seconds": round(time.perf_counter() - started, 1),
-            "cpu_seconds": round(time.process_time() - cpu_started, 1),
-        }
-        print(json.dumps({"dev_f1": f1(dev), "test_f1": f1(test), **seconds, **vars(args)}))
+        result[part] = scores([tags for _, tags in sentences], predicted)
+    print(json.dumps({**result, **seconds, **vars(args)}))
 
 
 if __name__ == "__main__":
-    np.set_printoptions(precision=4)
     sys.exit(main())

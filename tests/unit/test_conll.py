@@ -392,3 +392,10 @@ def test_blank_lines_at_the_end_are_no_record_to_learn_from() -> None:
     opened = source("EU O\n\n\n\n# end\n")
     rows = list(conll.read(opened, conll.layout_of(opened, {}), labelled=True))
     assert [row.values["tokens"] for row in rows] == [["EU"]]
+
+
+@pytest.mark.parametrize("columns", [{"tags": "2"}, {"tokens": "1", "tags": "2"}])
+def test_a_token_that_is_a_number_sign_is_known_by_the_tags_of_the_named_column(columns: Mapping[str, str]) -> None:
+    data = "a NOUN x\n# PUNCT y\n\n# NOUN y\nb PUNCT x\n\n# VERB z\nc NOUN z\n"
+    _, rows = read(data, columns=columns)
+    assert [row.values["tokens"] for row in rows] == [["a", "#"], ["#", "b"], ["c"]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
@@ -16,13 +15,13 @@ from bertft.data.row import Line, Place, Row
 from bertft.data.source import Source
 
 
-def rows(data: str | bytes, columns: Mapping[str, str] | None = None) -> list[Row]:
+def rows(data: str | bytes, *, labelled: bool = False) -> list[Row]:
     stream = BytesIO(data.encode() if isinstance(data, str) else data)
-    return list(jsonl.read(Source("f.jsonl", stream, "utf-8", live=False), columns or {}))
+    return list(jsonl.read(Source("f.jsonl", stream, "utf-8", live=False), labelled=labelled))
 
 
-def failure(data: str | bytes, columns: Mapping[str, str] | None = None) -> str:
-    (row,) = rows(data, columns)
+def failure(data: str | bytes) -> str:
+    (row,) = rows(data)
     assert row.error is not None
     return str(row.error)
 
@@ -73,16 +72,17 @@ def test_invalid_utf8_names_the_option() -> None:
     assert "--encoding" in message
 
 
-def test_fields_can_be_named() -> None:
-    (row,) = rows('{"words": ["a"], "labels": ["O"]}', {"tokens": "words", "tags": "labels"})
-    assert (row.values["tokens"], row.values["tags"]) == (["a"], ["O"])
+def test_labelled_objects_of_annotation_tools_get_the_fields_of_tasks() -> None:
+    line = '{"text": "Uber won", "spans": [{"start": 0, "end": 4, "label": "ORG"}], "answer": "reject"}\n'
+    (row,) = rows(line, labelled=True)
+    assert row.values["entities"] == row.values["spans"]
+    assert "Prodigy" in row.excluded
+    (plain,) = rows(line)
+    assert plain.values == json.loads(line)
 
 
-def test_a_named_field_that_is_missing_is_an_error_of_its_record() -> None:
-    message = failure('{"words": ["a"]}', {"tokens": "wrods"})
-    assert "'wrods'" in message
-    assert "'words'" in message
-    assert "f.jsonl:1" in message
+def test_labelled_objects_of_no_tool_stay_as_they_are() -> None:
+    assert rows('{"text": "a", "label": "b"}\n', labelled=True)[0].values == {"text": "a", "label": "b"}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Words in, sub-tokens out: a `tokenizers.Tokenizer` made safe for pre-split text, in training, eval and predict alike.
+"""Text in, sub-tokens out: a `tokenizers.Tokenizer` for raw, paired and pre-split text, in training, eval and predict.
 
 Nothing is truncated or padded here, and nothing is assumed from a model's name: what a tokenizer does is probed.
 """
@@ -6,8 +6,10 @@ Nothing is truncated or padded here, and nothing is assumed from a model's name:
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bertft.errors import ModelError
@@ -21,6 +23,15 @@ _ALPHABET = "the cat sat on a mat"
 
 @dataclass(frozen=True, slots=True)
 class EncodedText:
+    """The sub-token ids of one raw text, no specials, and the characters (half-open) that each was made of."""
+
+    ids: list[int]
+    offsets: list[tuple[int, int]]
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWords:
     """The sub-token ids of one pre-split text, no specials, and where each word begins in them."""
 
     ids: list[int]
@@ -30,46 +41,73 @@ class EncodedText:
 
 
 @dataclass(frozen=True, slots=True)
-class WordTokenizer:
-    """A tokenizer for pre-split text.
+class Template:
+    """The special tokens before, between and after the texts, and the segment id of each stretch of the whole.
 
-    `prefix` and `suffix` are the special tokens around a single text; `unk` stands for a word that the normaliser
-    removes, so that every word has a first sub-token.
+    `segments` has five entries: of `before`, the first text, `between`, the second text and `after`.
+    """
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
+    segments: tuple[int, int, int, int, int]
+
+    @property
+    def specials(self) -> int:
+        """How many tokens the template adds."""
+        return len(self.before) + len(self.between) + len(self.after)
+
+    def build(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
+        """Return (input ids, segment ids) of one text, or of two."""
+        parts = (self.before, first, self.between, second, self.after)
+        ids = [i for part in parts for i in part]
+        return ids, [segment for part, segment in zip(parts, self.segments, strict=True) for _ in part]
+
+
+@dataclass(frozen=True, slots=True)
+class SubwordTokenizer:
+    """A tokenizer whose template is known: which special tokens stand around one text (`single`) and two (`pair`).
+
+    `unk` stands for a word that the normaliser removes, so that every word has a first sub-token.
     """
 
     backend: Tokenizer
-    prefix: tuple[int, ...]
-    suffix: tuple[int, ...]
+    single: Template
+    pair: Template
     unk: int
     pad: int
 
     @classmethod
-    def of(cls, backend: Tokenizer, *, unk_token: str | None, pad_token: str | None) -> WordTokenizer:
+    def of(
+        cls, backend: Tokenizer, *, unk_token: str | None, pad_token: str | None, presplit: bool = True
+    ) -> SubwordTokenizer:
         """Make a tokenizer of `backend`, whose truncation and padding are switched off.
 
-        Raises ModelError where pre-split words come out glued together, or where there is no token for unknown words.
+        Raises ModelError where words given apart (`presplit`) come out glued together, or where there is no token for
+        unknown words.
         """
         backend.no_truncation()
         backend.no_padding()
-        if not splits_words(backend):
+        if presplit and not splits_words(backend):
             raise ModelError("the tokenizer glues words together that were given apart")
-        with_specials = backend.encode(_ALPHABET)
-        mask = with_specials.special_tokens_mask
-        begin = mask.index(0)
-        end = len(mask) - mask[::-1].index(0)
         unk = _token_id(backend, unk_token, "[UNK]", "<unk>", "[MASK]", "<mask>")
         pad = _token_id(backend, pad_token, "[PAD]", "<pad>")
         if unk is None:
             raise ModelError("the tokenizer has no token for unknown words")
-        ids = with_specials.ids
-        return cls(backend, tuple(ids[:begin]), tuple(ids[end:]), unk, pad if pad is not None else 0)
+        single, pair = _template(backend.encode(_ALPHABET)), _template(backend.encode(_ALPHABET, _ALPHABET))
+        return cls(backend, single, pair, unk, pad if pad is not None else 0)
 
-    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedText]:
+    def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+        """Encode a batch of raw texts, without special tokens."""
+        batch = self.backend.encode_batch(list(texts), add_special_tokens=False)
+        return [EncodedText(one.ids, one.offsets, one.ids.count(self.unk)) for one in batch]
+
+    def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedWords]:
         """Encode a batch of pre-split texts; the words of text `i` have `len(first) == len(texts[i])`."""
         batch = self.backend.encode_batch(list(texts), is_pretokenized=True, add_special_tokens=False)
         return [self._by_word(len(words), encoding) for words, encoding in zip(texts, batch, strict=True)]
 
-    def _by_word(self, words: int, encoding: Encoding) -> EncodedText:
+    def _by_word(self, words: int, encoding: Encoding) -> EncodedWords:
         raw, word_ids = encoding.ids, encoding.word_ids
         starts: dict[int, int] = {}
         for position, word_id in enumerate(word_ids):
@@ -77,7 +115,7 @@ class WordTokenizer:
                 starts[word_id] = position
         if len(starts) == words:
             first = [starts[word] for word in range(words)]
-            return EncodedText(raw, first, 0, raw.count(self.unk))
+            return EncodedWords(raw, first, 0, raw.count(self.unk))
         bounds = [*sorted(starts.values()), len(raw)]
         pieces = {word: raw[bounds[i] : bounds[i + 1]] for i, word in enumerate(sorted(starts))}
         ids: list[int] = []
@@ -85,7 +123,7 @@ class WordTokenizer:
         for word in range(words):
             first.append(len(ids))
             ids += pieces.get(word, [self.unk])
-        return EncodedText(ids, first, words - len(starts), ids.count(self.unk))
+        return EncodedWords(ids, first, words - len(starts), ids.count(self.unk))
 
     def check(self, texts: Sequence[Sequence[str]]) -> None:
         """Encode `texts` and raise ModelError unless each word comes out once, in order and in its own tokens.
@@ -109,10 +147,41 @@ class WordTokenizer:
                 )
 
 
+def _template(encoding: Encoding) -> Template:
+    """Return the template that made `encoding`, of one text or of two."""
+    texts = encoding.sequence_ids
+    two = 1 in texts
+    begin = texts.index(0)
+    middle = len(texts) - texts[::-1].index(0)
+    again = texts.index(1) if two else middle
+    end = len(texts) - texts[::-1].index(1) if two else middle
+    bounds = (0, begin, middle, again, end, len(texts))
+    parts = [encoding.ids[a:b] for a, b in pairwise(bounds)]
+    segments = [encoding.type_ids[a] if a < b else 0 for a, b in pairwise(bounds)]
+    return Template(tuple(parts[0]), tuple(parts[2]), tuple(parts[4]), tuple(segments))  # type: ignore[arg-type]
+
+
 def splits_words(backend: Tokenizer) -> bool:
     """Say whether words given apart get the tokens that they have in running text."""
     apart = backend.encode(list(_PROBE), is_pretokenized=True, add_special_tokens=False).ids
     return bool(apart == backend.encode(" ".join(_PROBE), add_special_tokens=False).ids)
+
+
+def drops_marks(backend: Tokenizer) -> bool:
+    """Say whether the normaliser removes combining marks (accents, vowel signs) that the vocabulary was made with.
+
+    It was, where more than 1 % of the pieces have such marks and cannot come out. English ALBERT has none of them.
+    """
+    vocabulary = backend.get_vocab()
+    marked = [piece for piece in vocabulary if _has_mark(piece)]
+    if backend.normalizer is None or len(marked) <= 0.01 * len(vocabulary):
+        return False
+    lost = sum(not _has_mark(backend.normalizer.normalize_str(piece)) for piece in marked)
+    return lost > 0.01 * len(vocabulary)
+
+
+def _has_mark(text: str) -> bool:
+    return any(unicodedata.category(char)[0] == "M" for char in unicodedata.normalize("NFKD", text))
 
 
 def with_prefix_space(backend: Tokenizer) -> Tokenizer:

@@ -1,0 +1,452 @@
+"""What a text (or a pair of texts) is labelled with: one label, a set of labels, or a value.
+
+Which of them is meant is worked out from the training data; from then on labels are known by name. Classify and Pair
+share this file; what they do not share is how texts become windows.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bertft.data.row import Place
+from bertft.errors import DataError, UsageError, did_you_mean
+from bertft.scoring import classification
+from bertft.tasks.base import Logits, Objective, OverWindows, Scale
+from bertft.tasks.base import Target as LossTarget
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+Raw = str | tuple[str, ...]
+"""A label as the file has it: its text, or the texts of a list."""
+Answer = npt.NDArray[np.float64]
+"""A prediction: the probability of each label (labels,), or the value (1,)."""
+
+VALUE = "value"
+"""The name of a regression head's one output."""
+SEPARATORS = ("|", ";", ",", "\t")
+
+_MANY_VALUES = 20  # more distinct numbers than this, not all of them whole, are measurements
+_ENOUGH = 10  # positives that a label must have on dev for a threshold of its own
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """The keys of a recipe's `options:` that all tasks with a label for the whole text have."""
+
+    problem_type: Literal["auto"] | ProblemType = "auto"
+    """`auto` reads it off the training data."""
+    separator: str | None = None
+    """What stands between the labels of a multi-label string; null finds it."""
+    class_weights: Literal["auto"] | dict[str, Any] | None = None
+    """`auto` weighs labels by how rare they are, or `{label: weight}` (1 where none is given)."""
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    """More than 0: the focal loss, which looks away from what is easy."""
+    window: int | None = None
+    """Tokens per window, specials included; null is the model's length, at most 512."""
+    stride: int | None = None
+    """Tokens that neighbouring windows share; null is a quarter of the window."""
+
+
+def raw_label(value: object, place: Place) -> Raw:
+    """Return a row's label as text, or as the texts of a list; raises DataError where there is none."""
+    if isinstance(value, list | tuple):
+        return tuple(_text(item, place) for item in value)
+    return _text(value, place)
+
+
+def _text(value: object, place: Place) -> str:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()  # halves of surrogate pairs, which no file can hold
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))  # JSON, and columns with gaps, have 1.0 where 1 is meant
+        case int() | float() if not math.isnan(value):  # NaN is how data frames write nothing
+            return str(value)
+        case None | float():
+            raise DataError("the row has no label", place=place, help="name its field with `--columns label=…`")
+    raise DataError(f"{str(value)[:60]!r} is no label", place=place, help="a label is text, a number or a list of them")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is predicted. `labels` are in the order of the head's outputs; `thresholds` are for sets of labels."""
+
+    problem_type: ProblemType | None = None
+    labels: tuple[str, ...] = ()
+    separator: str | None = None
+    scale: Scale | None = None
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def is_set(self) -> bool:
+        """Say whether a row has any number of labels."""
+        return self.problem_type == "multi_label_classification"
+
+    @property
+    def is_value(self) -> bool:
+        """Say whether a row has a number, and no label."""
+        return self.problem_type == "regression"
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics shown first; the first of them chooses the checkpoint."""
+        if self.is_value:
+            return ("pearson", "spearman", "rmse")
+        return ("micro_f1", "macro_f1", "subset_accuracy") if self.is_set else ("accuracy", "macro_f1")
+
+    # -- labels --------------------------------------------------------------------------------------------------------
+
+    def names(self, raw: Raw | None) -> tuple[str, ...]:
+        """Return the labels of a row; none for a value."""
+        if raw is None or self.is_value:
+            return ()
+        if not self.is_set:
+            return (raw,) if isinstance(raw, str) else raw
+        parts = raw if isinstance(raw, tuple) else raw.split(self.separator) if self.separator else (raw,)
+        return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+    def gold(self, raw: Raw, place: Place) -> tuple[str, ...] | float:
+        """Return the labels of a row, or its value; raises DataError where it has not what the task needs."""
+        if self.is_value:
+            value = _number(raw) if isinstance(raw, str) else None
+            if value is None:
+                advice = "a regression needs a number in every row; `--set options.problem_type=…` chooses another task"
+                raise DataError(f"the label {_shown(raw)} is no number", place=place, help=advice)
+            return value
+        names = self.names(raw)
+        if not self.is_set and len(names) != 1:
+            advice = "`--set options.problem_type=multi_label_classification` learns sets of labels"
+            raise DataError(f"the row has {len(names)} labels, where one is needed", place=place, help=advice)
+        return names
+
+    def loss_target(self, raw: Raw, place: Place) -> LossTarget:
+        """Return what the loss compares; None for a label that training has not seen."""
+        gold = self.gold(raw, place)
+        if isinstance(gold, float):
+            return (gold - self.scale.mean) / self.scale.deviation if self.scale else gold
+        if self.is_set:
+            return [float(label in gold) for label in self.labels]
+        return self.labels.index(gold[0]) if gold[0] in self.labels else None
+
+    def unknown(self, rows: Iterable[tuple[Raw | None, Place]]) -> list[str]:
+        """Return a warning for each label that training has not seen.
+
+        Raises DataError where it has seen none, or where a row has not what the task needs.
+        """
+        seen: Counter[str] = Counter()
+        where: dict[str, Place] = {}
+        known = 0
+        for raw, place in rows:
+            gold = () if raw is None else self.gold(raw, place)
+            for label in gold if isinstance(gold, tuple) else ():
+                known += label in self.labels
+                if label not in self.labels:
+                    seen[label] += 1
+                    where.setdefault(label, place)
+        if seen and not known:
+            advice = f"the model's labels are {', '.join(map(repr, self.labels[:9]))}"
+            first = next(iter(seen))
+            raise DataError(
+                f"none of the file's labels was in the training data, first {first!r}", place=where[first], help=advice
+            )
+        return [
+            f"label {label!r} ({n} times, first at {where[label]}) was not in the training data; it cannot be "
+            f"predicted and is scored as missed{'; ' + near if (near := did_you_mean(label, self.labels)) else ''}"
+            for label, n in seen.items()
+        ]
+
+    # -- answers -------------------------------------------------------------------------------------------------------
+
+    def answer(self, logits: Logits) -> Answer:
+        """Return the probabilities or the value of an example's logits (labels,)."""
+        wide = logits.astype(np.float64)
+        if self.is_value:
+            return wide * self.scale.deviation + self.scale.mean if self.scale else wide
+        if self.is_set:
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * wide)))  # the sigmoid, without overflow
+        wide = np.exp(wide - wide.max())
+        return np.asarray(wide / wide.sum())
+
+    def chosen(self, answer: Answer) -> tuple[str, ...]:
+        """Return the labels of an answer: the likeliest, or those above their thresholds."""
+        if self.is_set:
+            thresholds = self.thresholds or (0.5,) * len(self.labels)
+            return tuple(label for label, p, t in zip(self.labels, answer, thresholds, strict=True) if p >= t)
+        return (self.labels[int(answer.argmax())],)
+
+    def tune(self, raws: Sequence[Raw], answers: Sequence[Answer]) -> Target:
+        """Return the target with the thresholds that give the best F1 on development data, a label at a time.
+
+        Labels with fewer than 10 positives share the threshold that is best for all labels together.
+        """
+        if not self.is_set or not answers:
+            return self
+        known = [[label for label in self.names(raw) if label in self.labels] for raw in raws]
+        truth, scores = classification.indicators(known, self.labels), np.stack(answers)
+        if not truth.any():
+            return self
+        shared = classification.best_threshold(truth.ravel(), scores.ravel())
+        thresholds = tuple(
+            classification.best_threshold(truth[:, i], scores[:, i]) if truth[:, i].sum() >= _ENOUGH else shared
+            for i in range(len(self.labels))
+        )
+        return replace(self, thresholds=thresholds)
+
+    def score(self, golds: Sequence[tuple[Raw | None, Place]], answers: Sequence[Answer]) -> dict[str, Any]:
+        """Return the metrics; raises DataError where there is nothing to score or a row has no gold."""
+        if not golds:
+            raise DataError("there is no row to score")
+        truth = []
+        for raw, place in golds:
+            if raw is None:
+                raise DataError("the row has no label to score against", place=place)
+            truth.append(self.gold(raw, place))
+        if self.is_value:
+            values = [gold for gold in truth if isinstance(gold, float)]
+            return classification.value_scores(values, [float(answer[0]) for answer in answers])
+        names = [gold for gold in truth if not isinstance(gold, float)]
+        chosen = [self.chosen(answer) for answer in answers]
+        if not self.is_set:
+            return classification.label_scores([gold[0] for gold in names], [guess[0] for guess in chosen])
+        return classification.label_set_scores(names, chosen, self.labels)
+
+    def references(
+        self, golds: Sequence[tuple[Raw | None, Place]], answers: Sequence[Answer]
+    ) -> tuple[list[Any], list[Any]]:
+        """Return (references, predictions) as `evaluate` metrics take them: values, label ids, or 0/1 a label.
+
+        A label that the model does not know gets an id behind its own.
+        """
+        if self.is_value:
+            return [self.gold(raw or "", place) for raw, place in golds], [float(answer[0]) for answer in answers]
+        names = [self.names(raw) for raw, _ in golds]
+        every = [*self.labels, *sorted({label for row in names for label in row} - {*self.labels})]
+        chosen = [self.chosen(answer) for answer in answers]
+        if self.is_set:
+            return [classification.indicators(rows, every).tolist() for rows in (names, chosen)]  # type: ignore[return-value]
+        ids = {label: i for i, label in enumerate(every)}
+        return [ids[row[0]] for row in names], [ids[row[0]] for row in chosen]
+
+    def render(self, answer: Answer, *, scores: bool) -> dict[str, Any]:
+        """Return the value of the `prediction` field."""
+        if self.is_value:
+            return {"value": round(float(answer[0]), 4)}
+        every = {label: round(float(p), 4) for label, p in zip(self.labels, answer, strict=True)}
+        labels = self.chosen(answer)
+        if self.is_set:
+            return {"labels": list(labels), "scores": every if scores else {label: every[label] for label in labels}}
+        rest = {"scores": every} if scores else {}
+        return {"label": labels[0], "score": every[labels[0]], **rest}
+
+    def cells(self, answer: Answer) -> dict[str, str]:
+        """Return the columns that a table gets; several labels are joined as the training file joins them."""
+        if self.is_value:
+            return {"value": f"{float(answer[0]):.4f}"}
+        labels, by_name = self.chosen(answer), dict(zip(self.labels, answer, strict=True))
+        joint = (self.separator or "|") if self.is_set else ""
+        return {
+            "label": joint.join(labels),
+            "score": joint.join(f"{float(by_name[label]):.4f}" for label in labels),
+        }
+
+    # -- the bundle ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Return the target as JSON values."""
+        return {
+            "problem_type": self.problem_type,
+            "labels": list(self.labels),
+            "separator": self.separator,
+            "thresholds": dict(zip(self.labels, self.thresholds, strict=True)) if self.thresholds else None,
+        }
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> Target:
+        """Return the target of a stored state."""
+        if not state:
+            return cls()
+        thresholds = state.get("thresholds") or {}
+        return cls(
+            state["problem_type"],
+            tuple(state["labels"]),
+            state.get("separator"),
+            None,
+            tuple(thresholds[label] for label in state["labels"]) if thresholds else (),
+        )
+
+    @classmethod
+    def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Target:
+        """Return the target of a plain transformers model: by its `problem_type`, or by how many labels it has."""
+        given = config.get("problem_type")
+        kinds: dict[Any, ProblemType] = {kind: kind for kind in ProblemType.__args__}  # type: ignore[attr-defined]
+        return cls(
+            kinds.get(given) or ("regression" if len(labels) == 1 else "single_label_classification"), tuple(labels)
+        )
+
+
+def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> tuple[Target, list[str]]:
+    """Return what the training rows are labelled with, and what is to be said about it.
+
+    Raises DataError where there is nothing to learn (no label, one label only, a value that is no number).
+    """
+    raws = [raw for raw, _ in rows if raw is not None]
+    if not raws:
+        raise DataError("there is no labelled row")
+    first = rows[0][1]
+    separator, given = options.separator, options.problem_type
+    kind: ProblemType
+    if given == "auto":
+        kind, why = _problem_type(raws, separator)
+    else:
+        kind, why = given, "given"
+    draft = Target(kind, separator=separator)
+    if kind == "multi_label_classification" and separator is None and not any(isinstance(raw, tuple) for raw in raws):
+        draft = replace(draft, separator=_separator([raw for raw in raws if isinstance(raw, str)], strict=False))
+    golds = [draft.gold(raw, place) for raw, place in rows if raw is not None]
+    note = f"{kind.replace('_', ' ')}: {why}"
+    if draft.is_value:
+        values = np.array([gold for gold in golds if isinstance(gold, float)])
+        deviation = float(values.std())
+        if values.min() == values.max():
+            raise DataError(f"all values are {values[0]:g}: there is nothing to learn", place=first)
+        note += f"; {len(values):,} values from {values.min():g} to {values.max():g}, mean {values.mean():.4g}"
+        return replace(draft, labels=(VALUE,), scale=Scale(float(values.mean()), deviation)), [note]
+    labels = sorted_labels({label for gold in golds if not isinstance(gold, float) for label in gold})
+    if draft.separator:
+        note += f"; labels are separated by {draft.separator!r}"
+    if len(labels) < (1 if draft.is_set else 2):
+        what = f"all rows have the label {labels[0]!r}" if labels else "no row has a label"
+        raise DataError(
+            f"{what}: there is nothing to learn",
+            place=first,
+            help="is this the column of the labels? `--columns label=…`",
+        )
+    return replace(draft, labels=labels), [f"{note}; {len(labels)} labels"]
+
+
+def objective(
+    options: TargetOptions, target: Target, raws: Sequence[Raw | None], over_windows: OverWindows | None
+) -> Objective:
+    """Return the loss of a target; raises UsageError for settings that cannot be, as weights of no label."""
+    if not 0 <= options.label_smoothing < 1:
+        raise UsageError(f"options.label_smoothing: {options.label_smoothing:g} is not from 0 to less than 1")
+    if not 0 <= options.focal_gamma < math.inf:
+        raise UsageError(f"options.focal_gamma: {options.focal_gamma:g} is less than 0 or no number")
+    if target.is_value:
+        return Objective("values", over_windows=over_windows)
+    return Objective(
+        "labels" if target.is_set else "classes",
+        weights=_weights(options.class_weights, target, raws),
+        smoothing=options.label_smoothing,
+        focal=options.focal_gamma,
+        over_windows=over_windows,
+    )
+
+
+def _weights(
+    given: Literal["auto"] | Mapping[str, Any] | None, target: Target, raws: Sequence[Raw | None]
+) -> tuple[float, ...] | None:
+    """Return a weight a label: `auto` is n / (labels * count), scikit-learn's "balanced" (King and Zeng 2001).
+
+    For sets of labels it is the negatives' number over the positives', which makes both weigh the same.
+    """
+    if given is None:
+        return None
+    counts = Counter(label for raw in raws for label in target.names(raw))
+    if given == "auto":
+        if target.is_set:
+            return tuple(max(len(raws) - counts[label], 1) / max(counts[label], 1) for label in target.labels)
+        return tuple(len(raws) / (len(target.labels) * max(counts[label], 1)) for label in target.labels)
+    named = {str(label): weight for label, weight in given.items()}  # YAML reads the label 1 as a number
+    for label, weight in named.items():
+        if label not in target.labels:
+            advice = did_you_mean(label, target.labels, f"labels are {', '.join(target.labels[:9])}")
+            raise UsageError(f"options.class_weights: {label!r} is no label", help=advice)
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise UsageError(f"options.class_weights: {weight!r} is no weight of {label!r}")
+    return tuple(float(named.get(label, 1.0)) for label in target.labels)
+
+
+def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return labels in order: as numbers where all of them are, else as text."""
+    found = list(labels)
+    numbers = {label: _number(label) for label in found}
+    if all(number is not None for number in numbers.values()):
+        return tuple(sorted(found, key=lambda label: (numbers[label], label)))
+    return tuple(sorted(found))
+
+
+def _problem_type(raws: Sequence[Raw], separator: str | None) -> tuple[ProblemType, str]:
+    """Return what the labels look like, and why."""
+    lists = [raw for raw in raws if isinstance(raw, tuple)]
+    if lists:
+        if all(len(raw) == 1 for raw in lists):
+            return "single_label_classification", "every list has one label"
+        return "multi_label_classification", "the labels are lists"
+    texts = [raw for raw in raws if isinstance(raw, str)]
+    if separator is not None:
+        return "multi_label_classification", "a separator is given"
+    numbers = [number for number in map(_number, texts) if number is not None]
+    if len(numbers) == len(texts):
+        distinct = set(numbers)
+        fractions = any(not number.is_integer() for number in distinct)
+        if fractions and len(distinct) > 2:
+            return "regression", "the labels are numbers with fractions"
+        if len(distinct) > _MANY_VALUES and len(distinct) > 0.5 * len(texts):
+            return "regression", "the labels are numbers, most of them different"
+        return "single_label_classification", f"the labels are {len(distinct)} different numbers"
+    found = _separator(texts, strict=True)
+    if found is not None:
+        return "multi_label_classification", f"many labels are several, with {found!r} between them"
+    return "single_label_classification", "every row has one label"
+
+
+def _separator(texts: Sequence[str], *, strict: bool) -> str | None:
+    """Return what separates labels: a sign that parts some of the texts into labels that also stand elsewhere.
+
+    Not `strict`, the sign that is found most often is enough.
+    """
+    whole = Counter(texts)
+    best: tuple[int, str] | None = None
+    for sign in SEPARATORS:
+        several = {text: n for text, n in whole.items() if sign in text.strip()}
+        if not several:
+            continue
+        parts = Counter(part.strip() for text, n in whole.items() for _ in range(n) for part in text.split(sign))
+        inside = [part.strip() for text in several for part in text.split(sign) if part.strip()]
+        familiar = sum(parts[part] > 1 for part in inside)
+        alone = any(part in whole for part in inside)
+        if strict and not (alone and familiar >= 0.9 * len(inside) and len(parts) < len(whole)):
+            continue
+        count = sum(several.values())
+        if best is None or count > best[0]:
+            best = count, sign
+    return best[1] if best else None
+
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+
+
+def _number(text: str) -> float | None:
+    """Return the number that the text is written as, and nothing else (`nan`, `1_000` and `٣` are text)."""
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None  # 1e999 is no number either
+
+
+def _shown(raw: Raw) -> str:
+    return repr(raw if isinstance(raw, str) else list(raw))[:60]
+
+
+def rows_of(pairs: Iterable[tuple[Any, Answer]]) -> Iterator[tuple[Raw | None, Place]]:
+    """Yield (label, place) of the examples in (example, answer) pairs."""
+    return ((example.label, example.place) for example, _ in pairs)
