@@ -19,7 +19,7 @@ _PIPELINES = {
 
 def render(recipe: Recipe, task: Task[Any, Any, Any], metrics: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Return the card as Markdown."""
-    head = task.head()
+    head, state = task.head(), task.state()
     rows = [
         f"| {split} | {', '.join(f'{key} {shown(key, scores[key])}' for key in task.headline)} | {scores['support']} |"
         for split, scores in metrics.items()
@@ -44,7 +44,7 @@ def render(recipe: Recipe, task: Task[Any, Any, Any], metrics: Mapping[str, Any]
             "| --- | --- | --- |",
             *rows,
             "",
-            *([_CHOSEN, ""] if task.state().get("thresholds") or task.state().get("no_answer_threshold") else []),
+            *([_CHOSEN, ""] if any(state.get(key) for key in ("thresholds", "no_answer_threshold")) else []),
             "| split | file | rows | sha256 |",
             "| --- | --- | --- | --- |",
             *files,

@@ -101,5 +101,5 @@ def train_command(
     for split in ("dev", "test"):
         if split in result:
             say(f"\n{split}\n{score_table(result[split])}")
-    say(f"\nmodel: {result['model']}  (try: echo 'some text' | bertft predict {result['model']})")
+    say(f"\nmodel: {result['model']}  (try: bertft predict {result['model']} FILE)")
     print(encode(result))

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bertft.data import conll, fields, jsonl, tables, text
+from bertft.data import conll, dialects, fields, jsonl, tables, text
 from bertft.data.conll import Layout
 from bertft.data.roles import ROLES, Name, Wanted
 from bertft.data.row import Found, Line, Part, Place, Row
@@ -117,7 +117,7 @@ def read(
         case "csv" | "tsv":
             # `csv` is what people call any table; who says `tsv` means the tab
             delimiters = ",;\t|" if chosen == "csv" else "\t" if format == "tsv" else "\t,;|"
-            dialect = tables.dialect_of(source, given, delimiters)
+            dialect = dialects.dialect_of(source, given, delimiters)
             kind: Format = "tsv" if dialect.delimiter == "\t" else "csv"
             plain = Input(path, kind, tables.read(source, dialect), str(dialect), source, dialect=dialect)
         case _:
@@ -249,21 +249,21 @@ def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled
 def _sniff_table(source: Source, wanted: Wanted, given: Mapping[str, str]) -> Format:
     from bertft.data import fasttext
 
-    lines = tables.sample(source, given)
+    lines = dialects.sample(source, given)
     if all(not line.content.strip() for line in lines):
         raise DataError("the file is empty", place=Place(source.path, 1))
     if fasttext.is_fasttext(lines):
         return "fasttext"
-    if tables.is_table(lines):
-        return "csv"
     layout = conll.infer(lines)
     columns = layout is not None and conll.has_scheme_tags(lines, layout)
+    if not columns and dialects.is_table(lines):
+        return "csv"
+    what = "a column file (a token a line)" if columns else "plain text"
+    advice = f"the task reads {' + '.join(wanted[0])}: a table, JSON or JSON Lines; `--format` names which it is"
     raise DataError(
-        f"this looks like {'a column file (a token a line)' if columns else 'plain text'}: {lines[0].content[:60]!r}",
+        f"this looks like {what}: {lines[0].content[:60]!r}",
         place=Place(source.path, lines[0].number),
-        help="column files are for `bertft train ner`"
-        if columns
-        else f"the task reads {' + '.join(wanted[0])}: a table, JSON or JSON Lines; `--format` names which it is",
+        help="column files are for `bertft train ner`" if columns else advice,
     )
 
 
@@ -305,11 +305,14 @@ def _sniff_json(source: Source, *, labelled: bool) -> Format | None:
 
 
 def _is_document(value: Mapping[str, Any]) -> bool:
+    """Say whether an object holds rows, under `data`, a key for each, or the names of parts."""
     if isinstance(value.get("data"), list):
         return True
-    return bool(value) and all(
-        isinstance(v, dict) or (isinstance(v, list) and v and isinstance(v[0], list | dict)) for v in value.values()
-    )
+    nested = [
+        isinstance(v, dict) or (isinstance(v, list) and isinstance(next(iter(v), []), list | dict))
+        for v in value.values()
+    ]
+    return all(nested) and any(value.values())
 
 
 def _parsed(line: str) -> Any:

@@ -46,7 +46,7 @@ _TIERS: dict[str, tuple[str, ...]] = {
         "goldlabel",
         "label labels",
         "category categories cats intent intents class classes target targets sentiment rating stars score similarity "
-        "isduplicate duplicate quality polarity emotion emotions topic topics tag tags toxic spam entailment relation "
+        "isduplicate duplicate quality polarity emotion emotions topic topics tag tags entailment relation "
         "relatedness relevance judgement judgment verdict columnlabel outcome product issue kategorie etiqueta",
     ),
     "question": ("question", "query questiontext"),
@@ -312,7 +312,7 @@ def _untold(
         shown[role] = next(likely, "NAME")
     example = ",".join(f"{role}={_joined(shown[role])}" for role in need)
     lines = [f"name the fields, for example `--columns {example}`; they are", *_sketches(fields, sample)]
-    if "label" in missing and shown["label"] == "NAME" and any(_one("entities", [f], sample) for f in fields):
+    if "label" in missing and any(_one("entities", [f], sample) for f in fields):
         lines.insert(0, "spans of characters are for `bertft train ner`;")
     return DataError(fact, place=place, help="\n     ".join(lines))
 

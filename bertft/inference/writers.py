@@ -23,7 +23,9 @@ class Writer(Protocol):
     """Writes the answers to one input. Lines end with their line end."""
 
     @property
-    def encoding(self) -> str: ...
+    def encoding(self) -> str:
+        """The codec of the output."""
+        ...
 
     def head(self, first: Row) -> str:
         """Return what stands before the first answer."""

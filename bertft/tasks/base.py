@@ -26,7 +26,7 @@ IGNORED = -100
 """The label id that the loss does not see (PyTorch's `CrossEntropyLoss(ignore_index)` default)."""
 
 Target = int | float | tuple[int, int] | Sequence[int] | Sequence[float] | None
-"""What the loss compares: a label id a token, one label id, one 0/1 a label, one value, or a (start, end) in tokens."""
+"""What the loss compares: a label id a token, one label id, a 0/1 a label, one value, or a (start, end) in tokens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ from bertft.tasks.base import (
     WindowSize,
 )
 from bertft.tasks.tagged import Example, from_row
+from bertft.tasks.target import unseen
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,
@@ -178,11 +179,7 @@ class Ner:
                 if kind and kind not in known:
                     seen[kind] += 1
                     where.setdefault(kind, example.place_of(word))
-        return [
-            f"label {kind!r} ({count} times, first at {where[kind]}) was not in the training data; "
-            "it cannot be predicted and is scored as missed"
-            for kind, count in seen.items()
-        ]
+        return unseen(seen, where, sorted(known))
 
     def group(self, example: Example) -> tuple[Hashable, ...]:
         # not both: a sentence that many documents share ("Thanks .") would tie all of them together

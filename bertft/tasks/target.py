@@ -33,6 +33,7 @@ VALUE = "value"
 SEPARATORS = ("|", ";", ",", "\t")
 
 _MANY_VALUES = 20  # more distinct numbers than this, not all of them whole, are measurements
+_TOLD = 5  # labels that are named one by one
 _ENOUGH = 10  # positives that a label must have on dev for a threshold of its own
 
 
@@ -159,11 +160,7 @@ class Target:
             raise DataError(
                 f"none of the file's labels was in the training data, first {first!r}", place=where[first], help=advice
             )
-        return [
-            f"label {label!r} ({n} times, first at {where[label]}) was not in the training data; it cannot be "
-            f"predicted and is scored as missed{'; ' + near if (near := did_you_mean(label, self.labels)) else ''}"
-            for label, n in seen.items()
-        ]
+        return unseen(seen, where, self.labels)
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
@@ -292,6 +289,20 @@ class Target:
         return cls(
             kinds.get(given) or ("regression" if len(labels) == 1 else "single_label_classification"), tuple(labels)
         )
+
+
+def unseen(seen: Counter[str], where: Mapping[str, Place], known: Sequence[str]) -> list[str]:
+    """Return warnings about labels that training has not seen: how often each stands in the file, and where first."""
+    told = seen.most_common(_TOLD)
+    warnings = [
+        f"label {label!r} ({n} times, first at {where[label]}) was not in the training data; it cannot be predicted "
+        f"and is scored as missed{'; ' + near if (near := did_you_mean(label, known)) else ''}"
+        for label, n in told
+    ]
+    if len(seen) > len(told):
+        rest = sum(seen.values()) - sum(n for _, n in told)
+        warnings.append(f"{len(seen) - len(told)} more labels ({rest:,} times) were not in the training data either")
+    return warnings
 
 
 def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> tuple[Target, list[str]]:

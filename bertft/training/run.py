@@ -142,7 +142,7 @@ def _summary(job: Job) -> dict[str, Any]:
             "examples": counts.examples,
             "words": counts.words,
             "tokens": counts.tokens,
-            "tokens_per_word": round(counts.tokens / max(counts.words, 1), 3),
+            **({"tokens_per_word": round(counts.tokens / counts.words, 3)} if counts.words else {}),
             "unknown": counts.unknown,
             "vanished": counts.vanished,
             "cut": counts.cut,

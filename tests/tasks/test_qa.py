@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Window, WindowSize
 from bertft.tasks.qa import Best, Candidate, Qa, Reply, divide
 from bertft.tasks.question import Gold, locate
-from bertft.text.spans import best_spans, touched, without_blanks
+from bertft.text.spans import best_spans, edges, tokens_of, without_blanks
 
 BASE = Callable[[str], Path]
 FAMILIES = ("bert-cased", "bert-uncased", "roberta", "modernbert", "albert", "xlm-roberta")
@@ -228,7 +229,7 @@ def test_options_that_cannot_work_are_refused(options: dict[str, Any]) -> None:
 
 
 @families
-def test_tokens_of_a_gold_answer_give_its_text(family: str) -> None:
+def test_an_answer_is_the_shortest_that_covers_the_gold_characters(family: str) -> None:
     @given(text=TEXT, data=st.data())
     def check(text: str, data: st.DataObject) -> None:
         encoded = encoder(family).encode_texts([text])[0]
@@ -236,22 +237,32 @@ def test_tokens_of_a_gold_answer_give_its_text(family: str) -> None:
         pairs = list(zip(spans[::2], spans[1::2], strict=True))
         for (start, end), (a, b) in zip(pairs, encoded.offsets, strict=True):
             assert start == end or (text[start:end] == text[a:b].strip() and a <= start < end <= b)
+        solid = [(i, a, b) for i, (a, b) in enumerate(pairs) if a < b]
+        firsts = {i: a for i, a, _ in solid if all(c < a for j, c, _ in solid if j < i)}
+        lasts = {i: b for i, _, b in solid if all(c > b if j > i else c <= b for j, _, c in solid)}
+        allowed = edges(spans)
+        assert {i: a for i, a in enumerate(allowed[::2]) if a >= 0} == firsts
+        assert {i: b for i, b in enumerate(allowed[1::2]) if b >= 0} == lasts
+        assert all(firsts[i] < lasts[j] for i in firsts for j in lasts if i <= j)
+
         start = data.draw(st.integers(0, len(text)))
         end = data.draw(st.integers(start, len(text)))
-        covered = {c for a, b in pairs for c in range(a, b)}
-        wanted = {c for c in range(start, end) if not text[c].isspace()}
-        found = touched(spans, start, end)
+        met = [i for i, a, b in solid if a < end and b > start]
+        found = tokens_of(spans, start, end)
+        choices = [(i, j) for i in firsts for j in lasts if met and i <= met[0] and j >= met[-1]]
+        assert found == min(choices, key=lambda pair: pair[1] - pair[0], default=None)
         if found is None:
-            assert not wanted & covered  # all of it vanished in the normaliser
             return
-        inside = pairs[found[0] : found[1] + 1]
-        low, high = min(a for a, b in inside if a < b), max(b for a, b in inside if a < b)
-        assert wanted & covered <= set(range(low, high))
-        edges = {a for a, b in pairs if a < b}, {b for a, b in pairs if a < b}
-        answer = text[start:end].strip()
-        bare = start + len(text[start:end]) - len(text[start:end].lstrip())
-        if bare in edges[0] and bare + len(answer) in edges[1] and pairs == sorted(pairs):
-            assert text[low:high] == answer
+        low, high = firsts[found[0]], lasts[found[1]]
+        covered = {c for _, a, b in solid for c in range(a, b)}  # what did not vanish in the normaliser
+        in_order = all(one[1] <= two[1] and one[2] <= two[2] for one, two in itertools.pairwise(solid))
+        apart = all(one[1:] == two[1:] or one[2] <= two[1] for one, two in itertools.pairwise(solid))
+        if in_order:
+            assert {c for c in range(start, end) if c in covered} <= set(range(low, high))
+        bare = text[start:end].strip()
+        begin = start + len(text[start:end]) - len(text[start:end].lstrip())
+        if apart and begin in firsts.values() and begin + len(bare) in lasts.values():
+            assert text[low:high] == bare
 
     check()
 
@@ -269,14 +280,12 @@ def test_a_gold_answer_of_words_comes_back_to_the_letter(family: str) -> None:
         context = data.draw(blank) + "".join(word + data.draw(blank) for word in words)
         first = data.draw(st.integers(0, len(words) - 1))
         more = data.draw(st.integers(0, 2))
-        start = sum(len(context) - len(context.lstrip()) if i == 0 else 0 for i in range(1))
-        at = start
-        for word in words[:first]:
-            at = context.index(word, at) + len(word)
-        at = context.index(words[first], at)
-        end = at
-        for word in words[first : first + 1 + more]:
-            end = context.index(word, end) + len(word)
+        places, at = [], 0
+        for word in words:
+            at = context.index(word, at)
+            places.append((at, at + len(word)))
+            at += len(word)
+        at, end = places[first][0], places[min(first + more, len(words) - 1)][1]
         example = question(context, (context[at:end], at))
         windows, _ = TASK.features([example], encoder(family), WindowSize(300, 40))
         reply = answered(Qa(null=False), example, windows, perfect(windows))
@@ -311,9 +320,10 @@ def test_windows_hold_question_and_context_and_targets_are_in_place(family: str)
         whole, inner = ready.encode_texts([context, example.question])
         shift = len(ready.pair.before) + len(ready.pair.between)
         read = set()
-        target = (
-            touched(without_blanks(whole.offsets, context), gold[0][1], gold[0][1] + len(gold[0][0])) if gold else None
-        )
+        target = None
+        if gold:
+            spans = without_blanks(whole.offsets, context)
+            target = tokens_of(spans, gold[0][1], gold[0][1] + len(gold[0][0]))
         met = False
         for window in windows:
             kept = len(window.input_ids) - ready.pair.specials - len(window.owned)
@@ -440,24 +450,21 @@ def test_answers_are_the_best_of_all_spans_of_all_windows(family: str, null: boo
             own = list(window.owned)
             for i in range(len(own)):
                 for j in range(i, min(i + longest, len(own))):
-                    edges = [window.spans[2 * i : 2 * i + 2], window.spans[2 * j : 2 * j + 2]]
-                    if any(a >= b for a, b in edges):
+                    span = window.spans[2 * i], window.spans[2 * j + 1]
+                    if -1 in span:
                         continue
-                    span = (min(a for a, _ in edges), max(b for _, b in edges))
                     score = float(scores[own[i], 0]) + float(scores[own[j], 1])
                     every[span] = max(score, every.get(span, -math.inf))
         nothing = min(float(scores[0, 0]) + float(scores[0, 1]) for scores in logits)
         best = sorted(every.items(), key=lambda item: -item[1])
         reply = answered(task, example, windows, logits)
-        # several spans of one window may have the same characters, so that fewer than n-best are left
         assert [(c.start, c.end, c.score) for c in reply.candidates] == [
-            (*span, pytest.approx(score, abs=1e-9)) for span, score in best[: len(reply.candidates)]
+            (*span, pytest.approx(score, abs=1e-9)) for span, score in best[:count]
         ]
-        assert len(reply.candidates) <= count
         assert bool(reply.candidates) == bool(every)
         if every:
             assert reply.null_odds == pytest.approx(nothing - best[0][1], abs=1e-9)
-        weights = [math.exp(score) for _, score in best[: len(reply.candidates)]]
+        weights = [math.exp(score) for _, score in best[:count]]
         total = sum(weights) + math.exp(nothing) * null
         for candidate, weight in zip(reply.candidates, weights, strict=True):
             assert candidate.probability == pytest.approx(weight / total, abs=1e-9)
@@ -494,9 +501,10 @@ def test_windows_find_what_the_whole_finds(family: str) -> None:
                 begin += length - stride
             return answered(task, example, windows, scores)
 
+        whole = reply(max(tokens, 2), 0)
         # neighbours that share all but one of a span's tokens hold it between them
         stride = data.draw(st.integers(max(longest - 1, 1), 12))
-        assert reply(data.draw(st.integers(2 * stride, 40)), stride) == reply(max(tokens, 2), 0)
+        assert reply(data.draw(st.integers(2 * stride, 40)), stride) == whole
 
     check()
 
@@ -631,8 +639,11 @@ ODD = {
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_odd_input_is_answered(base: BASE, family: str) -> None:
-    examples = [unlabelled(context, asked) for asked, context in ODD.values()]
     for null in (True, False):
+        cases = (
+            list(ODD.values()) if null else [(asked, context) for asked, context in ODD.values() if len(context) < 99]
+        )
+        examples = [unlabelled(context, asked) for asked, context in cases]
         engine = engine_of(base, family, null=null)
         replies, counts = engine.predict(examples)
         assert counts.examples == len(examples)
@@ -671,13 +682,10 @@ def test_learns_questions_by_heart(base: BASE, family: str) -> None:
     from bertft.training import losses
 
     examples = []
-    for i, sentence in enumerate(tiny.sentences()[::4]):
-        words, tags = zip(*sentence, strict=True)
-        context = " ".join(words)
-        for kind in ("PER", "LOC", "ORG"):
-            found = [word for word, tag in sentence if tag == f"B-{kind}"]
-            golds = [(found[0], context.index(found[0]))] if f"B-{kind}" in tags else []
-            examples.append(question(context, *golds, question=f"{kind}?", id=f"{i}{kind}"))
+    for sentence in tiny.sentences()[12:]:
+        context = " ".join(word for word, _ in sentence)
+        names = [word for word, tag in sentence if tag == "B-PER"]
+        examples.append(question(context, *((name, context.index(name)) for name in names), question="Who?"))
     task, _ = Qa().prepare(examples)
     assert task.null
     engine = engine_of(base, family)
@@ -687,8 +695,8 @@ def test_learns_questions_by_heart(base: BASE, family: str) -> None:
     batch = padded(windows, engine.encoder.pad, segments=takes_segments(model))
     labels = losses.targets(objective, [window.target for window in windows])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(200):
-        optimizer.param_groups[0]["lr"] = 3e-3 * min(1, step / 20, (200 - step) / 100)
+    for step in range(120):
+        optimizer.param_groups[0]["lr"] = 3e-3 * min(1, step / 20, (120 - step) / 60)
         optimizer.zero_grad()
         losses.loss(objective, outputs(model(**batch)), labels, count=None, model=model).backward()
         optimizer.step()

@@ -38,8 +38,7 @@ def table(*columns: Sequence[Any]) -> list[dict[str, Any]]:
     return [{str(i): value for i, value in enumerate(row, 1)} for row in zip(*columns, strict=True)]
 
 
-TEXTS = [f"the {word} one was not what I had hoped for" for word in "first second third fourth fifth sixth".split()] * 4
-TEXTS = [f"{text}, {i}" for i, text in enumerate(TEXTS)]
+TEXTS = [f"the {i}th of them was not what I had hoped for" for i in range(24)]
 LABELS = ["good", "bad", "so so"] * 8
 
 

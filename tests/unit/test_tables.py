@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertft.data import tables
+from bertft.data import dialects, tables
 from bertft.data.row import Row
 from bertft.data.source import Source, open_source
 from bertft.data.tables import Dialect
@@ -27,7 +27,7 @@ def source(data: str | bytes, *, live: bool = False) -> Source:
 
 def read(data: str | bytes, columns: Mapping[str, str] | None = None) -> tuple[Dialect, list[Row]]:
     opened = source(data)
-    dialect = tables.dialect_of(opened, columns or {})
+    dialect = dialects.dialect_of(opened, columns or {})
     return dialect, list(tables.read(opened, dialect))
 
 
@@ -149,7 +149,7 @@ def test_utf16_is_read(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes("text;label\r\nZürich 東京;ä\r\n".encode("utf-16"))
     opened = open_source(str(path))
-    dialect = tables.dialect_of(opened, {})
+    dialect = dialects.dialect_of(opened, {})
     (row,) = tables.read(opened, dialect)
     assert row.values == {"text": "Zürich 東京", "label": "ä"}
     out = tables.header(dialect, ["p"]) + tables.write(row, dialect, ["q"])
@@ -202,13 +202,13 @@ def test_an_empty_file_is_said(data: str) -> None:
 
 def test_prose_is_no_table() -> None:
     lines = source("Well, that is it.\nNo, it is not.\nYes, it is.\n").sample(lambda lines: len(lines) > 9)
-    assert not tables.is_table(lines)
+    assert not dialects.is_table(lines)
 
 
 def test_of_a_live_table_only_a_known_header_is_looked_at() -> None:
-    assert len(tables.sample(source("text,label\na,b\nc,d\n", live=True), {})) == 1
-    assert len(tables.sample(source("so good,x\na,b\nc,d\n", live=True), {"text": "1"})) == 1
-    assert len(tables.sample(source("so good,x\na,b\nc,d\n", live=True), {})) == 3
+    assert len(dialects.sample(source("text,label\na,b\nc,d\n", live=True), {})) == 1
+    assert len(dialects.sample(source("so good,x\na,b\nc,d\n", live=True), {"text": "1"})) == 1
+    assert len(dialects.sample(source("so good,x\na,b\nc,d\n", live=True), {})) == 3
 
 
 # -- layouts of GLUE ------------------------------------------------------------------------------------------------
