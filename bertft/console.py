@@ -52,7 +52,7 @@ ERRORS = frozenset({"rmse", "loss", "perplexity"})
 
 def shown(metric: str, value: float) -> str:
     """Return a metric as people read it: in percent, but for those that are no fractions."""
-    return f"{value:.4g}" if metric in ERRORS else f"{100 * value:.1f}"
+    return f"{value:.4g}" if metric in ERRORS or metric.endswith("_thresh") else f"{100 * value:.1f}"
 
 
 def _print(line: str) -> None:

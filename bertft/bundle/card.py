@@ -62,7 +62,7 @@ def render(recipe: Recipe, task: Task[Any, Any, Any], metrics: Mapping[str, Any]
     )
 
 
-_CHOSEN = "The thresholds in `bertft.json` were chosen on dev, which flatters the dev figures; those of test are not affected."
+_CHOSEN = "The thresholds in `bertft.json` were chosen on dev, which flatters the dev figures, and those of test not."
 
 
 def _plain(task: Task[Any, Any, Any]) -> list[str]:

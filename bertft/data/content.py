@@ -20,7 +20,7 @@ def fits(role: str, field: str, sample: Iterable[Record]) -> bool:
     values = [value for record in sample if (value := record.get(field)) is not None]
     match role:
         case "tokens" | "tags":
-            return not values or any(isinstance(v, list) and all(isinstance(i, str | int) for i in v) for v in values)
+            return not values or any(isinstance(v, list) and not _is_nested(v) for v in values)
         case "entities":
             return not values or any(isinstance(v, list) and all(isinstance(i, list | dict) for i in v) for v in values)
         case "text" | "text_a" | "text_b" | "question" | "context":
@@ -48,7 +48,7 @@ def texts(count: int, fields: Sequence[str], sample: Sequence[Record]) -> list[s
     shortest = sizes[longest[-1]]
     others = [sizes[field] for field in ranked[count:]]
     clear = shortest >= 1.5 * max(rest, default=0) and shortest > max(others, default=0)
-    reads = count == 1 or all(is_text(field, sample) for field in longest)
+    reads = all(is_text(field, sample) for field in longest)
     return [field for field in fields if field in longest] if clear and reads else []
 
 

@@ -36,6 +36,12 @@ def kind(path: str) -> Literal["labels", "lines"] | None:
     return _kind(folder) or next((found for part in parts(path) if (found := _kind(folder / part))), None)
 
 
+def is_line(path: str) -> bool:
+    """Say whether a file is one of parallel lines, which say nothing without the others."""
+    file = Path(path)
+    return file.name in _LINES and file.is_file() and _kind(file.parent) == "lines"
+
+
 def _kind(folder: Path) -> Literal["labels", "lines"] | None:
     if (folder / "seq.in").is_file() and any((folder / name).is_file() for name in _LINES[1:]):
         return "lines"

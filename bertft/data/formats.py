@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bertft.data import conll, dialects, fields, jsonl, tables, text
+from bertft.data import conll, dialects, fields, folders, jsonl, tables, text
 from bertft.data.conll import Layout
 from bertft.data.roles import ROLES, Name, Wanted
 from bertft.data.row import Found, Line, Part, Place, Row
@@ -92,6 +92,9 @@ def read(
     part = Part(name, use)
     source: Source | None = None
     chosen = _unopened(path, format)
+    if labelled and format is None and folders.is_line(path):
+        advice = f"name the directory that holds them: {Path(path).parent}"
+        raise DataError("this is one file of parallel lines", place=path, help=advice)
     if chosen is None:
         source = open_source(path, encoding)
         chosen = format or _sniff(source, wanted, given, labelled=labelled)
@@ -127,7 +130,7 @@ def read(
 
 
 def _read_directory(format: Format, path: str, part: Part, encoding: str | None) -> Found:
-    from bertft.data import brat, columnar, folders
+    from bertft.data import brat, columnar
 
     if format == "brat":
         return brat.read(path, encoding=encoding)
@@ -144,7 +147,7 @@ def _read_document(format: Format, source: Source, part: Part, *, labelled: bool
 
 def parts(path: str) -> tuple[str, ...]:
     """Return the names of the parts (splits) of an input that holds several; () for one that holds none or one."""
-    from bertft.data import columnar, documents, folders
+    from bertft.data import columnar, documents
 
     path, name = _located(path)
     if name is not None or path == "-":
@@ -189,7 +192,7 @@ def _located(path: str) -> tuple[str, str | None]:
 
 def _unopened(path: str, format: Format | None) -> Format | None:
     """Return the format of what is not read as lines: directories, Arrow, Parquet, the Hub; None for other files."""
-    from bertft.data import brat, columnar, folders
+    from bertft.data import brat, columnar
 
     if path == "-" or (format is not None and format not in (*_DIRECTORIES, "parquet")):
         return None
@@ -343,8 +346,6 @@ def _with_roles(opened: Input, wanted: Wanted, given: Mapping[str, str], *, labe
     """Return the input with the roles of its rows, and with label numbers as the names that stand beside the file."""
     names = None
     if labelled and opened.source is not None and opened.path != "-":
-        from bertft.data import folders
-
         names = folders.label_names(opened.path)
     found = fields.assign(
         opened.rows,

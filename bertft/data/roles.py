@@ -35,7 +35,7 @@ ROLES = ("tokens", "tags", "text", "entities", "label", "text_a", "text_b", "que
 _TIERS: dict[str, tuple[str, ...]] = {
     "tokens": ("tokens", "words", "token", "wordlist"),
     "tags": ("tags", "nertags labels postags upos upostags chunktags slots slotlabels bio iob seqlabels ner pos"),
-    "entities": ("entities", "spans", "label labels annotations ents"),
+    "entities": ("entities", "spans", "label labels annotations ents columnlabel"),
     "text": (
         "text",
         "sentence review body content message comment utterance narrative document tweet post complaint feedback "

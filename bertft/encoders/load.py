@@ -10,7 +10,7 @@ import logging
 import os
 import pickle
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -22,13 +22,27 @@ from bertft.console import say
 from bertft.encoders import embedded
 from bertft.encoders.families import max_positions
 from bertft.encoders.known import KNOWN, cached, has_pickle
-from bertft.encoders.subwords import SubwordTokenizer, drops_marks, splits_words, with_prefix_space
+from bertft.encoders.subwords import (
+    SubwordTokenizer,
+    drops,
+    has_capitals,
+    has_marks,
+    splits_words,
+    with_prefix_space,
+)
 from bertft.errors import ModelError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_KEEPING: dict[str, tuple[bool, Callable[[str], bool], str]] = {
+    # IndicBERT loses its vowel signs to this default of ALBERT's tokenizer (AI4Bharat/Indic-BERT-v1#26)
+    "keep_accents": (True, has_marks, "accents and vowel signs"),
+    # older cased checkpoints have a vocab.txt and nothing else
+    "do_lower_case": (False, has_capitals, "capital letters"),
+}
+"""Settings of tokenizers that are wrong by default for some vocabularies: what keeps what, and what that is."""
 _PICKLE = "pytorch_model.bin"
 _SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 """What transformers needs to read a `.model` file where there is no tokenizer.json: packages and their modules."""
@@ -94,19 +108,26 @@ def load_config(checkpoint: Checkpoint) -> Any:
 def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True) -> Tokenizer:
     """Load a tokenizer; for pre-split words, probe whether it needs a space before them. Raises ModelError."""
     from transformers import AutoTokenizer
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     settings: dict[str, Any] = {}
     with _loading(checkpoint):
+        stated = get_tokenizer_config(checkpoint.location)
         pretrained = AutoTokenizer.from_pretrained(checkpoint.location)
         if getattr(pretrained, "backend_tokenizer", None) is None:
             raise ModelError(
                 f"{checkpoint.name!r} has no fast tokenizer (tokenizer.json), which word alignment needs",
                 help="convert it with a newer transformers, or choose another encoder",
             )
-        if getattr(pretrained, "keep_accents", None) is False and drops_marks(pretrained.backend_tokenizer):
-            # IndicBERT does not say so itself, and loses its vowel signs: AI4Bharat/Indic-BERT-v1#26
-            settings["keep_accents"] = True
-            say("the vocabulary has accents and vowel signs that its tokenizer would remove: they are kept")
+        for name, (kept, has, what) in _KEEPING.items():
+            if (
+                getattr(pretrained, name, kept) == kept
+                or name in stated
+                or not drops(pretrained.backend_tokenizer, has)
+            ):
+                continue
+            settings[name] = kept
+            say(f"the vocabulary has {what}, and no file says that the tokenizer removes them: they are kept")
         given = pretrained.model_input_names
         if (getattr(config, "type_vocab_size", None) or 0) > 1 and "token_type_ids" not in given:
             # The ALBERT tokenizer of transformers 5 makes no segment ids, though the model has learnt them. The one

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -167,21 +167,30 @@ def splits_words(backend: Tokenizer) -> bool:
     return bool(apart == backend.encode(" ".join(_PROBE), add_special_tokens=False).ids)
 
 
-def drops_marks(backend: Tokenizer) -> bool:
-    """Say whether the normaliser removes combining marks (accents, vowel signs) that the vocabulary was made with.
+def drops(backend: Tokenizer, has: Callable[[str], bool]) -> bool:
+    """Say whether the normaliser removes what the vocabulary was made with: capitals, or combining marks.
 
-    It was, where more than 1 % of the pieces have such marks and cannot come out. English ALBERT has none of them.
+    So it is where more than 1 % of the pieces have it and cannot come out.
     """
+    specials = {token.content for token in backend.get_added_tokens_decoder().values()}
     vocabulary = backend.get_vocab()
-    marked = [piece for piece in vocabulary if _has_mark(piece)]
-    if backend.normalizer is None or len(marked) <= 0.01 * len(vocabulary):
+    pieces = [piece for piece in vocabulary if has(piece) and piece not in specials]
+    enough = len(vocabulary) / 100
+    if backend.normalizer is None or len(pieces) <= enough:
         return False
-    lost = sum(not _has_mark(backend.normalizer.normalize_str(piece)) for piece in marked)
-    return lost > 0.01 * len(vocabulary)
+    return sum(not has(backend.normalizer.normalize_str(piece)) for piece in pieces) > enough
 
 
-def _has_mark(text: str) -> bool:
+def has_marks(text: str) -> bool:
+    """Say whether there are accents or vowel signs in the text."""
+    if text.isascii():
+        return False
     return any(unicodedata.category(char)[0] == "M" for char in unicodedata.normalize("NFKD", text))
+
+
+def has_capitals(text: str) -> bool:
+    """Say whether there are capital letters in the text."""
+    return text != text.lower()
 
 
 def with_prefix_space(backend: Tokenizer) -> Tokenizer:

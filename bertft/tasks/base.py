@@ -35,8 +35,8 @@ class Window:
 
     `input_ids` and `segments` (token type ids) have one entry per token, specials included. `target` is None where no
     gold is known. `owned` are the token positions whose logits this window answers for, in the example's order; `spans`
-    the characters of each, where answers are made of characters: its start and end (half-open), one after the other, and
-    -1 where no answer starts or ends.
+    the characters of each, where answers are made of characters: its start and end (half-open), one after the other,
+    and -1 where no answer starts or ends.
     """
 
     example: int

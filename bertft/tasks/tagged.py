@@ -119,7 +119,11 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
     if not isinstance(found, list):
         raise DataError("the row has `text` but no `entities`", place=row.place, help="or `tokens` and `tags`")
     tags = ["O"] * len(words)
-    adjusted = []
+    adjusted = [
+        f"{item.get('label')} {text[item['start'] : item['end']]!r} is in several pieces and is taken whole"
+        for item in found
+        if isinstance(item, Mapping) and item.get("fragments")
+    ]
     for start, end, label in sorted(
         (_character_span(row, item, len(text)) for item in found), key=lambda s: (s[0], -s[1])
     ):

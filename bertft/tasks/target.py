@@ -354,6 +354,9 @@ def objective(
     if not 0 <= options.focal_gamma < math.inf:
         raise UsageError(f"options.focal_gamma: {options.focal_gamma:g} is less than 0 or no number")
     if target.is_value:
+        for name in ("class_weights", "label_smoothing", "focal_gamma"):
+            if getattr(options, name):
+                raise UsageError(f"options.{name}: a regression has no labels, it learns values")
         return Objective("values", over_windows=over_windows)
     return Objective(
         "labels" if target.is_set else "classes",

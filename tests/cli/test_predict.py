@@ -77,10 +77,17 @@ def test_jsonl_keeps_its_own_characters(cli: Run, model: Path) -> None:
 
 
 def test_columns_of_json_are_named(cli: Run, model: Path) -> None:
-    line = '{"body": "Maria lives in Rome ."}\n'
-    cli("predict", model, stdin=line).fails(3, "-:1", "'body'", "--columns text=")
-    (answer,) = records(cli("predict", model, "--columns", "text=body", stdin=line).out)
+    line = '{"field 7": "Maria lives in Rome ."}\n'
+    cli("predict", model, stdin=line).fails(3, "-:1", "field 7", "--columns text=")
+    (answer,) = records(cli("predict", model, "--columns", "text=field 7", stdin=line).out)
     assert found(answer) == [("Maria", "PER"), ("Rome", "LOC")]
+
+
+def test_usual_names_of_json_need_no_columns(cli: Run, model: Path) -> None:
+    ran = cli("predict", model, stdin='{"body": "Maria lives in Rome ."}\n')
+    (answer,) = records(ran.out)
+    assert found(answer) == [("Maria", "PER"), ("Rome", "LOC")]
+    assert "text=body" in ran.err
 
 
 def test_an_existing_prediction_is_never_overwritten(cli: Run, model: Path) -> None:

@@ -12,6 +12,7 @@ from bertft.data import conll, formats
 from bertft.data.conll import Layout
 from bertft.data.row import Row
 from bertft.errors import DataError
+from bertft.tasks.ner import Ner
 from bertft.text.schemes import detect, read_spans
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -50,7 +51,7 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"needs the public dat
 
 @cache
 def read(name: str) -> tuple[Layout, list[Row]]:
-    opened = formats.read(str(DATA / name), format="conll")
+    opened = formats.read(str(DATA / name), wanted=Ner.wanted, format="conll")
     assert opened.layout is not None
     return opened.layout, list(opened.rows)
 
@@ -94,7 +95,7 @@ def test_sentences_and_words_are_as_many_as_the_source_says(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "documents"), [("train.txt", 350), ("dev.txt", 50), ("test.txt", 100)])
 def test_documents_are_as_many_as_the_source_says(name: str, documents: int) -> None:
-    opened = formats.read(str(DATA / "sciie-scierc-ner" / name), unit="document")
+    opened = formats.read(str(DATA / "sciie-scierc-ner" / name), unit="document", wanted=Ner.wanted)
     assert sum(bool(row.values["tokens"]) for row in opened.rows) == documents
 
 
@@ -147,7 +148,7 @@ def test_the_four_layouts_of_one_text_hold_the_same_words_and_tags() -> None:
 
 def test_a_ragged_export_names_its_line() -> None:
     path = DATA / DOCCANO / "tests/data/sequence_labeling/labeling.invalid.conll"
-    errors = [row.error for row in formats.read(str(path), labelled=True).rows if row.error is not None]
+    errors = [row.error for row in formats.read(str(path), wanted=Ner.wanted, labelled=True).rows if row.error is not None]
     assert [str(error.place) for error in errors] == [f"{path}:1"]
 
 
@@ -167,6 +168,6 @@ def test_a_table_of_texts_is_no_column_file(name: str) -> None:
     if not path.exists():
         pytest.skip(f"{path} is not there")
     with pytest.raises(DataError) as caught:
-        list(formats.read(str(path), labelled=True).rows)
+        list(formats.read(str(path), wanted=Ner.wanted, labelled=True).rows)
     assert f"{path}:1" in str(caught.value)
     assert "bertft train classify" in str(caught.value)

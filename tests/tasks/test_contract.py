@@ -125,7 +125,7 @@ SAMPLES = {
     ),
     "pair": Samples(
         labelled=[
-            {"text_a": SENTENCES[-i], "text_b": text, "label": kind}
+            {"text_a": f"Note {i} of April", "text_b": text, "label": kind}
             for i, (text, kind) in enumerate(zip(SENTENCES, KINDS, strict=True))
         ],
         of=lambda text: {"text_a": text[: len(text) // 3], "text_b": text[len(text) // 3 :]},
@@ -337,7 +337,8 @@ def test_ids_of_texts_and_pairs_equal_those_of_auto_tokenizer(base: BASE, traine
     plain = AutoTokenizer.from_pretrained(base(family))
     saved = AutoTokenizer.from_pretrained(trained("pair", family).directory)
 
-    @given(first=TEXT, second=TEXT)
+    # transformers takes an empty second text for none at all
+    @given(first=TEXT, second=TEXT.filter(bool))
     def check(first: str, second: str) -> None:
         a, b = encoder.encode_texts([first, second])
         for reference in (plain, saved):

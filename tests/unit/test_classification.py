@@ -34,8 +34,7 @@ def test_labels_are_counted_one_by_one(pairs: list[tuple[str, str]]) -> None:
     scores = label_scores(gold, predicted)
     labels = sorted({*gold, *predicted})
     each = {
-        label: f1(sum(a == b == label for a, b in pairs), predicted.count(label), gold.count(label))
-        for label in labels
+        label: f1(sum(a == b == label for a, b in pairs), predicted.count(label), gold.count(label)) for label in labels
     }
     assert scores["accuracy"] == pytest.approx(sum(a == b for a, b in pairs) / len(pairs), **near)
     assert scores["macro_f1"] == pytest.approx(sum(each.values()) / len(labels), **near)

@@ -70,7 +70,11 @@ COMPLAINTS = ["Credit card, prepaid", "Mortgage", "Payday loan, title loan, or p
         (["joy|anger", "joy", "anger", "fear", "fear|joy"], MULTI, ("anger", "fear", "joy")),
         (["joy; anger", "joy", "anger", ""], MULTI, ("anger", "joy")),
         (COMPLAINTS * 5, SINGLE, tuple(sorted(COMPLAINTS))),
-        (["Paris, France", "Lyon, France", "Rome, Italy"] * 9, SINGLE, ("Lyon, France", "Paris, France", "Rome, Italy")),
+        (
+            ["Paris, France", "Lyon, France", "Rome, Italy"] * 9,
+            SINGLE,
+            ("Lyon, France", "Paris, France", "Rome, Italy"),
+        ),
     ],
 )
 def test_what_is_meant_is_read_off_the_labels(labels: list[Any], problem: str, names: tuple[str, ...]) -> None:
@@ -148,7 +152,7 @@ def test_half_a_surrogate_pair_does_not_end_a_run() -> None:
     assert json.dumps(raw_label("a\ud800", Place("x", 1))) == '"a?"'
 
 
-@given(numbers=st.sets(st.integers(-10**6, 10**6), min_size=1), seed=st.integers(0, 9))
+@given(numbers=st.sets(st.integers(-(10**6), 10**6), min_size=1), seed=st.integers(0, 9))
 def test_numeric_labels_sort_as_numbers(numbers: set[int], seed: int) -> None:
     shuffled = [str(n) for n in sorted(numbers)]
     random.Random(seed).shuffle(shuffled)
@@ -175,6 +179,15 @@ def test_labels_that_training_has_not_seen_are_named_once_with_their_place() -> 
     assert "did you mean 'billing'?" in warnings[0]
     assert "'quux' (1 times, first at dev.csv:5)" in warnings[1]
     assert "did you mean" not in warnings[1]
+
+
+def test_of_many_unseen_labels_the_most_frequent_are_named_and_the_rest_is_counted() -> None:
+    target = learnt(["billing", "refund"])
+    unseen = [f"new{n}" for n in range(8) for _ in range(n + 1)]
+    warnings = target.unknown(rows(["refund", *unseen], "dev.csv"))
+    assert len(warnings) == 6
+    assert [warning.split("'")[1] for warning in warnings[:5]] == ["new7", "new6", "new5", "new4", "new3"]
+    assert warnings[5].startswith("3 more labels (6 times)")
 
 
 def test_a_file_of_unknown_labels_is_refused() -> None:
@@ -275,6 +288,12 @@ def test_settings_that_cannot_be_are_said(options: dict[str, Any], fact: str, he
         weights(["billing", "refund"], **options)
     assert fact in caught.value.fact
     assert help in (caught.value.help or "")
+
+
+@pytest.mark.parametrize("options", [{"class_weights": "auto"}, {"label_smoothing": 0.1}, {"focal_gamma": 2.0}])
+def test_what_is_set_for_labels_is_refused_for_values(options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=f"options.{next(iter(options))}: a regression"):
+        weights(["1.5", "2.5", "4"], **options)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
