@@ -15,6 +15,10 @@ _POSITIONS_BEHIND_PADDING = frozenset(
 # trains v3-small in fp32 (DeBERTa, experiments/glue/mnli.sh). bf16 has the range of fp32.
 _OVERFLOWS_FP16 = frozenset({"deberta-v2"})
 
+# DeBERTa v1 masks its scores with the least number of fp32, which no 16-bit type has: a RuntimeError in both
+# (transformers#35336).
+_FP32_ONLY = frozenset({"deberta"})
+
 # Learning rates of the literature are for encoders of base size (BERT, Devlin et al. 2019, A.3: 2e-5 to 5e-5).
 BASE_LEARNING_RATE = 5e-5
 # The embedded encoder and others of its width are smaller and want more; `DECISIONS.md` has the runs.
@@ -39,7 +43,12 @@ def max_positions(config: Any) -> int | None:
 
 def fp16_safe(config: Any) -> bool:
     """Say whether the family trains in fp16 without its attention scores overflowing."""
-    return config.model_type not in _OVERFLOWS_FP16
+    return config.model_type not in _OVERFLOWS_FP16 | _FP32_ONLY
+
+
+def bf16_safe(config: Any) -> bool:
+    """Say whether the family runs in bf16."""
+    return config.model_type not in _FP32_ONLY
 
 
 def learning_rate(config: Any) -> float:

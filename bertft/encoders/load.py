@@ -292,10 +292,11 @@ def _explained(checkpoint: Checkpoint, error: Exception) -> ModelError:
         return ModelError(f"cannot load the model: {first[:300]}", place=checkpoint.name)
     if not isinstance(error, OSError):
         return ModelError(f"cannot load {checkpoint.name!r} from the Hub: {first[:300]}")
-    near = did_you_mean(checkpoint.name, KNOWN)
+    near = did_you_mean(checkpoint.name, KNOWN) if checkpoint.name not in KNOWN else None
+    what = f"{checkpoint.location}, which is" if checkpoint.name in KNOWN else "no directory, is"
     offline = " (offline mode is on: HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return ModelError(
-        f"{checkpoint.name!r} is no directory, is not in the local Hub cache, and the Hub did not give it{offline}",
+        f"{checkpoint.name!r} is {what} not in the local Hub cache, and the Hub did not give it{offline}",
         help=f"{near + ' ' if near else ''}name a directory; check the id's spelling and your connection (for a "
         "private model log in with `hf auth login`); to train without a network, use `--model embedded`",
     )

@@ -201,7 +201,7 @@ class Task(Protocol[E, S, P]):
 
     @property
     def best_metric(self) -> str:
-        """The metric that says which checkpoint is best; higher is better."""
+        """The metric that says which checkpoint is best; higher is better, but for those of `console.ERRORS`."""
         ...
 
     @property

@@ -299,21 +299,16 @@ class Qa:
             answer["null_odds"] = round(odds, 4) if math.isfinite(odds) else None
         return answer
 
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        return ("answer", "start", "end", "score")
+
     def cells(self, example: Question, prediction: Reply) -> dict[str, str]:
         chosen = self._chosen(prediction)
         if chosen is None:
-            return {
-                "pred_answer": "",
-                "pred_start": "",
-                "pred_end": "",
-                "pred_score": f"{_no_answer(prediction):.4f}",
-            }
-        return {
-            "pred_answer": example.context[chosen.start : chosen.end],
-            "pred_start": str(chosen.start),
-            "pred_end": str(chosen.end),
-            "pred_score": f"{chosen.probability:.4f}",
-        }
+            return {"answer": "", "start": "", "end": "", "score": f"{_no_answer(prediction):.4f}"}
+        text, score = example.context[chosen.start : chosen.end], f"{chosen.probability:.4f}"
+        return {"answer": text, "start": str(chosen.start), "end": str(chosen.end), "score": score}
 
     def columns(self, example: Question, prediction: Reply) -> tuple[list[str], list[str]] | None:
         return None

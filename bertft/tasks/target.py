@@ -113,8 +113,13 @@ class Target:
             return ()
         if not self.is_set:
             return (raw,) if isinstance(raw, str) else raw
-        parts = raw if isinstance(raw, tuple) else raw.split(self.separator) if self.separator else (raw,)
+        parts = raw if isinstance(raw, tuple) else raw.split(self.separator) if self.separator else self._parted(raw)
         return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
+
+    def _parted(self, text: str) -> Sequence[str]:
+        """Return the known labels that a string is made of, where training had lists and so no sign between labels."""
+        splits = ([part.strip() for part in text.split(sign)] for sign in SEPARATORS)
+        return next((parts for parts in splits if {*parts} <= {*self.labels}), [text])
 
     def gold(self, raw: Raw, place: Place) -> tuple[str, ...] | float:
         """Return the labels of a row, or its value; raises DataError where it has not what the task needs."""

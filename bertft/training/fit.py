@@ -52,11 +52,12 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
+    chosen_by = (settings.get("metric_for_best_model") or job.task.best_metric).removeprefix("eval_")
     defaults = {
         "disable_tqdm": True,
         "logging_strategy": "epoch",
-        "metric_for_best_model": f"eval_{job.task.best_metric}",
-        "greater_is_better": settings.get("metric_for_best_model", "").removeprefix("eval_") not in ERRORS,
+        "metric_for_best_model": f"eval_{chosen_by}",
+        "greater_is_better": chosen_by not in ERRORS,
         "use_cpu": chosen.type == "cpu",
     }
     with _settings():
@@ -69,6 +70,8 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         )
     objective = job.task.objective(job.train.examples)
     if arguments.label_smoothing_factor and not objective.smoothing:
+        if objective.loss in ("values", "spans", "crf"):
+            raise UsageError("trainer.label_smoothing_factor: this task's loss has no labels to smooth")
         objective = replace(objective, smoothing=arguments.label_smoothing_factor)
     items = _items(job, objective)
     engine = Engine(job.task, subwords, job.window, TorchBackend(model, subwords.pad))

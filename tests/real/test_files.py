@@ -148,7 +148,9 @@ def test_the_four_layouts_of_one_text_hold_the_same_words_and_tags() -> None:
 
 def test_a_ragged_export_names_its_line() -> None:
     path = DATA / DOCCANO / "tests/data/sequence_labeling/labeling.invalid.conll"
-    errors = [row.error for row in formats.read(str(path), wanted=Ner.wanted, labelled=True).rows if row.error is not None]
+    errors = [
+        row.error for row in formats.read(str(path), wanted=Ner.wanted, labelled=True).rows if row.error is not None
+    ]
     assert [str(error.place) for error in errors] == [f"{path}:1"]
 
 

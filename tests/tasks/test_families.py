@@ -64,9 +64,20 @@ def test_as_many_tokens_as_are_said_can_be_read_and_no_more(base: BASE, family: 
                 model(ids)
 
 
-def test_fp16_is_not_for_deberta_v2_and_v3(base: BASE) -> None:
-    safe = {family: families.fp16_safe(load.load_config(load.resolve(str(base(family))))) for family in tiny.FAMILIES}
-    assert [family for family, yes in safe.items() if not yes] == ["deberta-v3"]
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_which_families_take_bf16_and_fp16(base: BASE, family: str) -> None:
+    config = load.load_config(load.resolve(str(base(family))))
+    assert families.fp16_safe(config) == (family not in ("deberta", "deberta-v3"))
+    model, ids = classifier(base(family)), torch.full((2, 9), 7)
+    for kind, safe in ((torch.bfloat16, families.bf16_safe(config)), (torch.float16, family != "deberta")):
+        with torch.inference_mode(), torch.autocast("cpu", kind):
+            try:
+                logits = model(ids, attention_mask=torch.ones_like(ids)).logits
+            except RuntimeError:
+                assert not safe
+            else:
+                assert safe
+                assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize(

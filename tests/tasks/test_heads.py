@@ -306,22 +306,36 @@ def test_a_saved_crf_reads_as_plain_emissions_and_comes_back(base: BASE, family:
         np.testing.assert_array_equal(heads.decoding_parameters(again)[key], value)
 
 
-def test_a_crf_is_trained_evaluated_and_used(base: BASE, train_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "options"),
+    [("ner", {"head": "crf"}), ("classify", {"pooling": "attention"}), ("pair", {"pooling": "mean"})],
+)
+def test_heads_are_trained_evaluated_and_used(base: BASE, tmp_path: Path, task: str, options: dict[str, Any]) -> None:
     from bertft.inference.evaluate import evaluate
     from bertft.recipe import Recipe
     from bertft.training.run import train
 
+    sentences = [[list(column) for column in zip(*sentence, strict=True)] for sentence in tiny.sentences()]
+    rows = [
+        {
+            "ner": {"tokens": words, "tags": tags},
+            "classify": {"text": " ".join(words), "label": words[1]},
+            "pair": {"text_a": words[0], "text_b": " ".join(words[1:]), "label": words[1]},
+        }[task]
+        for words, tags in sentences
+    ]
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     trainer = {
-        "num_train_epochs": 40,
+        "num_train_epochs": 60,
         "learning_rate": 5e-3,
         "eval_strategy": "no",
         "save_strategy": "no",
         "bf16": False,
     }
-    recipe = Recipe(task="ner", model=str(base("bert-cased")), options={"head": "crf"}, trainer=trainer)
-    out = tmp_path / "crf"
-    result = train(recipe, data=str(train_file), dev=str(train_file), out=str(out), device="cpu")
-    assert result["dev"]["f1"] > 0.95
-    assert evaluate(str(out), str(train_file), device="cpu") == result["dev"]
-    assert json.loads((out / "bertft.json").read_text())["options"]["head"] == "crf"
-    assert (out / heads.FILE).is_file()
+    recipe = Recipe(task=task, model=str(base("bert-cased")), options=options, trainer=trainer)
+    out = tmp_path / "model"
+    result = train(recipe, data=str(data), dev=str(data), out=str(out), device="cpu")
+    assert result["dev"]["f1" if task == "ner" else "accuracy"] > 0.95
+    assert evaluate(str(out), str(data), device="cpu") == result["dev"]
+    assert (out / heads.FILE).is_file() == (options != {"pooling": "mean"})

@@ -131,9 +131,9 @@ def test_a_crf_s_loss_is_that_of_all_paths_over_the_words(seed: int) -> None:
     labels, tokens = 3, 7
     crf = Crf(np.zeros((labels, labels), np.float32), np.zeros(labels, np.float32))
     with torch.no_grad():
-        crf.transitions.copy_(torch.tensor(rng.normal(0, 1, (labels, labels))))
-        crf.initial.copy_(torch.tensor(rng.normal(0, 1, labels)))
-    steps, first = crf.transitions.tolist(), crf.initial.tolist()
+        crf.transitions.copy_(torch.tensor(rng.normal(0, 0.05, (labels, labels))))
+        crf.initial.copy_(torch.tensor(rng.normal(0, 0.05, labels)))
+    steps, first = (crf.arrays()[name].tolist() for name in ("transitions", "initial"))  # which decoding takes
     logits = rng.normal(0, 1, (2, tokens, labels)).astype(np.float32)
     golds = np.full((2, tokens), IGNORED)
     total, words = 0.0, 0

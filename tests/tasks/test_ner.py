@@ -21,8 +21,8 @@ from bertft.data.row import Place, Row
 from bertft.encoders import embedded, load
 from bertft.errors import DataError, ModelError
 from bertft.inference.evaluate import evaluate
-from bertft.text.bio import constraints, viterbi
 from bertft.tasks.ner import Ner
+from bertft.text.bio import constraints, viterbi
 from bertft.text.schemes import TagStyle, invalid_positions
 
 BASE = Callable[[str], Path]

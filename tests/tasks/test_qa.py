@@ -568,16 +568,16 @@ def test_answers_as_they_are_written() -> None:
         "null_odds": 1.5,
     }
     assert KNOWING.cells(example, sure) == {
-        "pred_answer": "cat",
-        "pred_start": "4",
-        "pred_end": "7",
-        "pred_score": "0.7500",
+        "answer": "cat",
+        "start": "4",
+        "end": "7",
+        "score": "0.7500",
     }
     assert KNOWING.cells(example, unsure) == {
-        "pred_answer": "",
-        "pred_start": "",
-        "pred_end": "",
-        "pred_score": "0.8000",
+        "answer": "",
+        "start": "",
+        "end": "",
+        "score": "0.8000",
     }
     assert KNOWING.columns(example, sure) is None
 
@@ -655,7 +655,7 @@ def test_odd_input_is_answered(base: BASE, family: str) -> None:
                 )
             else:
                 assert null or not reply.candidates
-            assert set(engine.task.cells(example, reply)) == {"pred_answer", "pred_start", "pred_end", "pred_score"}
+            assert set(engine.task.cells(example, reply)) == {"answer", "start", "end", "score"}
             json.dumps(shown, allow_nan=False)
 
 

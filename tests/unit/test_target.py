@@ -364,3 +364,10 @@ def test_there_must_be_something_to_score(golds: Rows, fact: str) -> None:
 def test_a_plain_model_says_itself_what_it_predicts(labels: list[str], config: dict[str, Any], problem: str) -> None:
     target = Target.of_model(labels, config)
     assert (target.problem_type, target.labels) == (problem, tuple(labels))
+
+
+def test_a_model_that_learnt_lists_reads_the_strings_of_another_file() -> None:
+    place = Place("train.jsonl", 1)
+    target, _ = learn(TargetOptions(), [(("a", "b"), place), (("b",), place), ((), place)])
+    assert target.names("a|b") == target.names("b, a")[::-1] == ("a", "b")
+    assert target.names("a/b") == ("a/b",)
