@@ -38,7 +38,8 @@ class ClassifyOptions(TargetOptions):
     """The keys of `options:` in a recipe for this task."""
 
     pooling: Pooling | OverWindows = "cls"
-    """What of the tokens the head reads: `cls`, `mean`, `attention`. `first` and `max` are read as `window_pooling`."""
+    """What of the tokens the head reads: `cls` (or what the family's own head reads: ModernBERT's may read the mean),
+    `mean` or `attention`. `first` and `max` are read as `window_pooling`."""
     window_pooling: OverWindows = "mean"
     """How a long text's windows give one answer: only the first is read, or the mean or maximum of their logits."""
 

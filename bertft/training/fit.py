@@ -15,6 +15,7 @@ import transformers
 
 from bertft.bundle import store
 from bertft.console import ERRORS, say
+from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import Engine
@@ -34,12 +35,6 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
     """
     recipe, subwords = job.recipe, job.tokenizer.subwords
     chosen = choose_device(_visible(device))
-    settings = dict(recipe.trainer)
-    if not {"bf16", "fp16"} & settings.keys():
-        settings["bf16"] = native_bf16(chosen)
-    precision = "bf16" if settings.get("bf16") else "fp16" if settings.get("fp16") else "fp32"
-    say(f"using {describe(chosen, precision)}")
-
     transformers.set_seed(recipe.seed)
     head = job.task.head()
     if head.crf is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
@@ -49,6 +44,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
+    settings = _with_precision(recipe.trainer, chosen, model.config)
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
@@ -107,6 +103,22 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         fold_scale(model, scale.mean, scale.deviation)
         engine = replace(engine, task=job.task.unscaled())
     return model, engine
+
+
+def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> dict[str, Any]:
+    """Return the settings with bf16 where they leave it open and the device and the family have it; say what is used.
+
+    Raises UsageError for a precision in which the family cannot be trained.
+    """
+    settings = dict(trainer)
+    if not {"bf16", "fp16"} & settings.keys():
+        settings["bf16"] = native_bf16(device) and bf16_safe(config)
+    precision = "bf16" if settings.get("bf16") else "fp16" if settings.get("fp16") else "fp32"
+    if (precision == "fp16" and not fp16_safe(config)) or (precision == "bf16" and not bf16_safe(config)):
+        advice = f"`--set trainer.{precision}=false`" + (" (bf16 works)" if bf16_safe(config) else "")
+        raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
+    say(f"using {describe(device, precision)}")
+    return settings
 
 
 def _items(job: Job, objective: Objective) -> list[list[Window]]:
