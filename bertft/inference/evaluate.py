@@ -121,7 +121,8 @@ def report_counts(counts: Counts) -> None:
         say(f"{counts.vanished:,} words vanish in the tokenizer's normaliser; each is read as one unknown token")
     detail(f"{counts.unknown:,} unknown sub-tokens, {counts.windows:,} windows")
     if counts.unknown > 0.2 * counts.tokens:
-        warn(f"{counts.unknown / counts.tokens:.0%} of the sub-tokens are unknown: is the encoder for this language?")
+        share = f"{counts.unknown / counts.tokens:.0%} of the sub-tokens are unknown"
+        warn(f"{share}: is the encoder for this language? `bertft models` lists others (xlm-roberta-base, muril, …)")
 
 
 class ExtraMetrics:

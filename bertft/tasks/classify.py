@@ -29,7 +29,8 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
-from bertft.tasks.target import Answer, Raw, Target, TargetOptions
+from bertft.tasks.labels import Raw, raw_label
+from bertft.tasks.target import Answer, Target, TargetOptions
 from bertft.text.windows import cut
 
 
@@ -211,4 +212,4 @@ def text_of(row: Row, role: str) -> str:
 
 def label_of(row: Row) -> Raw:
     """Return the label of a row; raises DataError where it has none."""
-    return targets.raw_label(row.get("label"), row.place)
+    return raw_label(row.get("label"), row.place)

@@ -32,8 +32,8 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
+from bertft.tasks.labels import unseen
 from bertft.tasks.tagged import Example, from_row
-from bertft.tasks.target import unseen
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,

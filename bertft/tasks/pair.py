@@ -16,7 +16,8 @@ from bertft.errors import UsageError
 from bertft.scoring.classification import ranking_scores
 from bertft.tasks.base import Counts, Encoder, Pooling, Window, WindowSize
 from bertft.tasks.classify import Classify, label_of, text_of
-from bertft.tasks.target import Answer, Raw, TargetOptions
+from bertft.tasks.labels import Raw
+from bertft.tasks.target import Answer, TargetOptions
 
 _RELEVANT = ("relevant", "correct", "yes", "true", "1", "1.0")
 

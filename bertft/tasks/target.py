@@ -7,7 +7,6 @@ share this file; what they do not share is how texts become windows.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,19 +20,23 @@ from bertft.errors import DataError, UsageError, did_you_mean
 from bertft.scoring import classification
 from bertft.tasks.base import Logits, Objective, OverWindows, Scale
 from bertft.tasks.base import Target as LossTarget
+from bertft.tasks.labels import (
+    SEPARATORS,
+    ProblemType,
+    Raw,
+    as_number,
+    find_separator,
+    infer_problem_type,
+    sorted_labels,
+    unseen,
+)
 
-ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
-Raw = str | tuple[str, ...]
-"""A label as the file has it: its text, or the texts of a list."""
 Answer = npt.NDArray[np.float64]
 """A prediction: the probability of each label (labels,), or the value (1,)."""
 
 VALUE = "value"
 """The name of a regression head's one output."""
-SEPARATORS = ("|", ";", ",", "\t")
 
-_MANY_VALUES = 20  # more distinct numbers than this, not all of them whole, are measurements
-_TOLD = 5  # labels that are named one by one
 _ENOUGH = 10  # positives that a label must have on dev for a threshold of its own
 
 
@@ -54,28 +57,6 @@ class TargetOptions:
     """Tokens per window, specials included; null is the model's length, at most 512."""
     stride: int | None = None
     """Tokens that neighbouring windows share; null is a quarter of the window."""
-
-
-def raw_label(value: object, place: Place) -> Raw:
-    """Return a row's label as text, or as the texts of a list; raises DataError where there is none."""
-    if isinstance(value, list | tuple):
-        return tuple(_text(item, place) for item in value)
-    return _text(value, place)
-
-
-def _text(value: object, place: Place) -> str:
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode()  # halves of surrogate pairs, which no file can hold
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer():
-            return str(int(value))  # JSON, and columns with gaps, have 1.0 where 1 is meant
-        case int() | float() if not math.isnan(value):  # NaN is how data frames write nothing
-            return str(value)
-        case None | float():
-            raise DataError("the row has no label", place=place, help="name its field with `--columns label=…`")
-    raise DataError(f"{str(value)[:60]!r} is no label", place=place, help="a label is text, a number or a list of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +105,7 @@ class Target:
     def gold(self, raw: Raw, place: Place) -> tuple[str, ...] | float:
         """Return the labels of a row, or its value; raises DataError where it has not what the task needs."""
         if self.is_value:
-            value = _number(raw) if isinstance(raw, str) else None
+            value = as_number(raw) if isinstance(raw, str) else None
             if value is None:
                 advice = "a regression needs a number in every row; `--set options.problem_type=…` chooses another task"
                 raise DataError(f"the label {_shown(raw)} is no number", place=place, help=advice)
@@ -296,20 +277,6 @@ class Target:
         )
 
 
-def unseen(seen: Counter[str], where: Mapping[str, Place], known: Sequence[str]) -> list[str]:
-    """Return warnings about labels that training has not seen: how often each stands in the file, and where first."""
-    told = seen.most_common(_TOLD)
-    warnings = [
-        f"label {label!r} ({n} times, first at {where[label]}) was not in the training data; it cannot be predicted "
-        f"and is scored as missed{'; ' + near if (near := did_you_mean(label, known)) else ''}"
-        for label, n in told
-    ]
-    if len(seen) > len(told):
-        rest = sum(seen.values()) - sum(n for _, n in told)
-        warnings.append(f"{len(seen) - len(told)} more labels ({rest:,} times) were not in the training data either")
-    return warnings
-
-
 def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> tuple[Target, list[str]]:
     """Return what the training rows are labelled with, and what is to be said about it.
 
@@ -322,12 +289,12 @@ def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> t
     separator, given = options.separator, options.problem_type
     kind: ProblemType
     if given == "auto":
-        kind, why = _problem_type(raws, separator)
+        kind, why = infer_problem_type(raws, separator)
     else:
         kind, why = given, "given"
     draft = Target(kind, separator=separator)
     if kind == "multi_label_classification" and separator is None and not any(isinstance(raw, tuple) for raw in raws):
-        draft = replace(draft, separator=_separator([raw for raw in raws if isinstance(raw, str)], strict=False))
+        draft = replace(draft, separator=find_separator([raw for raw in raws if isinstance(raw, str)], strict=False))
     golds = [draft.gold(raw, place) for raw, place in rows if raw is not None]
     note = f"{kind.replace('_', ' ')}: {why}"
     if draft.is_value:
@@ -394,72 +361,6 @@ def _weights(
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise UsageError(f"options.class_weights: {weight!r} is no weight of {label!r}")
     return tuple(float(named.get(label, 1.0)) for label in target.labels)
-
-
-def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Return labels in order: as numbers where all of them are, else as text."""
-    found = list(labels)
-    numbers = {label: _number(label) for label in found}
-    if all(number is not None for number in numbers.values()):
-        return tuple(sorted(found, key=lambda label: (numbers[label], label)))
-    return tuple(sorted(found))
-
-
-def _problem_type(raws: Sequence[Raw], separator: str | None) -> tuple[ProblemType, str]:
-    """Return what the labels look like, and why."""
-    lists = [raw for raw in raws if isinstance(raw, tuple)]
-    if lists:
-        if all(len(raw) == 1 for raw in lists):
-            return "single_label_classification", "every list has one label"
-        return "multi_label_classification", "the labels are lists"
-    texts = [raw for raw in raws if isinstance(raw, str)]
-    if separator is not None:
-        return "multi_label_classification", "a separator is given"
-    numbers = [number for number in map(_number, texts) if number is not None]
-    if len(numbers) == len(texts):
-        distinct = set(numbers)
-        fractions = any(not number.is_integer() for number in distinct)
-        if fractions and len(distinct) > 2:
-            return "regression", "the labels are numbers with fractions"
-        if len(distinct) > _MANY_VALUES and len(distinct) > 0.5 * len(texts):
-            return "regression", "the labels are numbers, most of them different"
-        return "single_label_classification", f"the labels are {len(distinct)} different numbers"
-    found = _separator(texts, strict=True)
-    if found is not None:
-        return "multi_label_classification", f"many labels are several, with {found!r} between them"
-    return "single_label_classification", "every row has one label"
-
-
-def _separator(texts: Sequence[str], *, strict: bool) -> str | None:
-    """Return what separates labels: a sign that parts some of the texts into labels that also stand elsewhere.
-
-    Not `strict`, the sign that is found most often is enough.
-    """
-    whole = Counter(texts)
-    best: tuple[int, str] | None = None
-    for sign in SEPARATORS:
-        several = {text: n for text, n in whole.items() if sign in text.strip()}
-        if not several:
-            continue
-        parts = Counter(part.strip() for text, n in whole.items() for _ in range(n) for part in text.split(sign))
-        inside = [part.strip() for text in several for part in text.split(sign) if part.strip()]
-        familiar = sum(parts[part] > 1 for part in inside)
-        alone = any(part in whole for part in inside)
-        if strict and not (alone and familiar >= 0.9 * len(inside) and len(parts) < len(whole)):
-            continue
-        count = sum(several.values())
-        if best is None or count > best[0]:
-            best = count, sign
-    return best[1] if best else None
-
-
-_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
-
-
-def _number(text: str) -> float | None:
-    """Return the number that the text is written as, and nothing else (`nan`, `1_000` and `٣` are text)."""
-    number = float(text) if _NUMBER.fullmatch(text) else math.inf
-    return number if math.isfinite(number) else None  # 1e999 is no number either
 
 
 def _shown(raw: Raw) -> str:

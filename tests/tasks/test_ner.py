@@ -28,6 +28,7 @@ from bertft.text.schemes import TagStyle, invalid_positions
 BASE = Callable[[str], Path]
 TRAINED = Callable[[str], Trained]
 
+TAGGER = "AutoModelForTokenClassification"
 LABELS = ("O", "B-A", "I-A", "B-B", "I-B")
 TASK = Ner.restore({}, {"labels": list(LABELS)})
 LINES = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -196,7 +197,7 @@ def test_pipeline_finds_the_same_entities(trained: TRAINED) -> None:
 
 def _argmax_labels(ready: Any, parsed: Any) -> list[str]:
     (window,), _ = ready.task.features([parsed], ready.encoder, ready.window)
-    (logits,) = ready.backend.logits([window.input_ids])
+    (logits,) = ready.backend.logits([window])
     return [ready.task.labels[i] for i in logits[window.owned].argmax(axis=-1)]
 
 
@@ -248,8 +249,8 @@ def test_a_plain_directory_with_labels_in_another_order_can_be_trained_on(
     for name in ("classifier.weight", "classifier.bias"):
         weights[name] = weights[name].flip(0).contiguous()
     save_file(weights, plain / "model.safetensors", metadata={"format": "pt"})
-    model, kept = load.load_model(load.resolve(str(plain)), Ner.architecture, labels)
-    original, _ = load.load_model(load.resolve(str(trained("bert-uncased").directory)), Ner.architecture, labels)
+    model, kept = load.load_model(load.resolve(str(plain)), TAGGER, labels)
+    original, _ = load.load_model(load.resolve(str(trained("bert-uncased").directory)), TAGGER, labels)
     assert kept
     assert list(model.config.id2label.values()) == labels
     assert (model.classifier.weight == original.classifier.weight).all()
@@ -272,7 +273,7 @@ def test_weights_of_the_encoder_that_are_missing_are_named(base: BASE, tmp_path:
         {k: v for k, v in weights.items() if k not in lost}, broken / "model.safetensors", metadata={"format": "pt"}
     )
     with pytest.raises(ModelError, match=f"lacks {len(lost)} weights") as caught:
-        load.load_model(load.resolve(str(broken)), Ner.architecture, LABELS)
+        load.load_model(load.resolve(str(broken)), TAGGER, LABELS)
     assert "encoder.layer.1.attention" in str(caught.value)
 
 
@@ -283,7 +284,7 @@ def test_weights_of_another_size_are_an_error_not_noise(base: BASE, tmp_path: Pa
     config["intermediate_size"] = 48
     (broken / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError):
-        load.load_model(load.resolve(str(broken)), Ner.architecture, LABELS)
+        load.load_model(load.resolve(str(broken)), TAGGER, LABELS)
 
 
 def test_a_bundle_whose_head_is_missing_cannot_predict(trained: TRAINED, tmp_path: Path) -> None:
@@ -336,7 +337,7 @@ def test_half_precision_weights_load_as_fp32(base: BASE, tmp_path: Path) -> None
     save_file(weights, half / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((half / "config.json").read_text())
     (half / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
-    model, _ = load.load_model(load.resolve(str(half)), Ner.architecture, LABELS)
+    model, _ = load.load_model(load.resolve(str(half)), TAGGER, LABELS)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 

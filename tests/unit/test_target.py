@@ -16,15 +16,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, UsageError
 from bertft.tasks.classify import Classify
-from bertft.tasks.target import (
-    Raw,
-    Target,
-    TargetOptions,
-    learn,
-    objective,
-    raw_label,
-    sorted_labels,
-)
+from bertft.tasks.labels import Raw, raw_label, sorted_labels
+from bertft.tasks.target import Target, TargetOptions, learn, objective
 
 SINGLE, MULTI, VALUE = "single_label_classification", "multi_label_classification", "regression"
 Rows = list[tuple[Raw | None, Place]]

@@ -1,0 +1,123 @@
+"""Labels as files write them: text, numbers, lists, several in a string; and what a file's labels mean together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+from bertft.data.row import Place
+from bertft.errors import DataError, did_you_mean
+
+ProblemType = Literal["single_label_classification", "multi_label_classification", "regression"]
+Raw = str | tuple[str, ...]
+"""A label as the file has it: its text, or the texts of a list."""
+
+SEPARATORS = ("|", ";", ",", "\t")
+
+_MANY_VALUES = 20  # more distinct numbers than this, not all of them whole, are measurements
+_TOLD = 5  # labels that are named one by one
+
+
+def raw_label(value: object, place: Place) -> Raw:
+    """Return a row's label as text, or as the texts of a list; raises DataError where there is none."""
+    if isinstance(value, list | tuple):
+        return tuple(_text(item, place) for item in value)
+    return _text(value, place)
+
+
+def _text(value: object, place: Place) -> str:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()  # halves of surrogate pairs, which no file can hold
+        case bool():
+            return "true" if value else "false"
+        case float() if value.is_integer():
+            return str(int(value))  # JSON, and columns with gaps, have 1.0 where 1 is meant
+        case int() | float() if not math.isnan(value):  # NaN is how data frames write nothing
+            return str(value)
+        case None | float():
+            raise DataError("the row has no label", place=place, help="name its field with `--columns label=…`")
+    raise DataError(f"{str(value)[:60]!r} is no label", place=place, help="a label is text, a number or a list of them")
+
+
+def unseen(seen: Counter[str], where: Mapping[str, Place], known: Sequence[str]) -> list[str]:
+    """Return warnings about labels that training has not seen: how often each stands in the file, and where first."""
+    told = seen.most_common(_TOLD)
+    warnings = [
+        f"label {label!r} ({n} times, first at {where[label]}) was not in the training data; it cannot be predicted "
+        f"and is scored as missed{'; ' + near if (near := did_you_mean(label, known)) else ''}"
+        for label, n in told
+    ]
+    if len(seen) > len(told):
+        rest = sum(seen.values()) - sum(n for _, n in told)
+        warnings.append(f"{len(seen) - len(told)} more labels ({rest:,} times) were not in the training data either")
+    return warnings
+
+
+def sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return labels in order: as numbers where all of them are, else as text."""
+    found = list(labels)
+    numbers = {label: as_number(label) for label in found}
+    if all(number is not None for number in numbers.values()):
+        return tuple(sorted(found, key=lambda label: (numbers[label], label)))
+    return tuple(sorted(found))
+
+
+def infer_problem_type(raws: Sequence[Raw], separator: str | None) -> tuple[ProblemType, str]:
+    """Return what the labels look like, and why."""
+    lists = [raw for raw in raws if isinstance(raw, tuple)]
+    if lists:
+        if all(len(raw) == 1 for raw in lists):
+            return "single_label_classification", "every list has one label"
+        return "multi_label_classification", "the labels are lists"
+    texts = [raw for raw in raws if isinstance(raw, str)]
+    if separator is not None:
+        return "multi_label_classification", "a separator is given"
+    numbers = [number for number in map(as_number, texts) if number is not None]
+    if len(numbers) == len(texts):
+        distinct = set(numbers)
+        fractions = any(not number.is_integer() for number in distinct)
+        if fractions and len(distinct) > 2:
+            return "regression", "the labels are numbers with fractions"
+        if len(distinct) > _MANY_VALUES and len(distinct) > 0.5 * len(texts):
+            return "regression", "the labels are numbers, most of them different"
+        return "single_label_classification", f"the labels are {len(distinct)} different numbers"
+    found = find_separator(texts, strict=True)
+    if found is not None:
+        return "multi_label_classification", f"many labels are several, with {found!r} between them"
+    return "single_label_classification", "every row has one label"
+
+
+def find_separator(texts: Sequence[str], *, strict: bool) -> str | None:
+    """Return what separates labels: a sign that parts some of the texts into labels that also stand elsewhere.
+
+    Not `strict`, the sign that is found most often is enough.
+    """
+    whole = Counter(texts)
+    best: tuple[int, str] | None = None
+    for sign in SEPARATORS:
+        several = {text: n for text, n in whole.items() if sign in text.strip()}
+        if not several:
+            continue
+        parts = Counter(part.strip() for text, n in whole.items() for _ in range(n) for part in text.split(sign))
+        inside = [part.strip() for text in several for part in text.split(sign) if part.strip()]
+        familiar = sum(parts[part] > 1 for part in inside)
+        alone = any(part in whole for part in inside)
+        if strict and not (alone and familiar >= 0.9 * len(inside) and len(parts) < len(whole)):
+            continue
+        count = sum(several.values())
+        if best is None or count > best[0]:
+            best = count, sign
+    return best[1] if best else None
+
+
+_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
+
+
+def as_number(text: str) -> float | None:
+    """Return the number that the text is written as, and nothing else (`nan`, `1_000` and `٣` are text)."""
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None  # 1e999 is no number either
