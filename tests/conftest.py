@@ -12,6 +12,8 @@ import pytest
 import tiny
 from hypothesis import HealthCheck, settings
 
+from bertft import console
+
 # before torch is imported: tiny models are slower on many threads than on one
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -29,6 +31,12 @@ class Trained:
     directory: Path
     data: Path
     result: dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def verbosity() -> None:
+    """Let each test begin at the level that a new process has: `-q` of one must not silence the next."""
+    console.set_level(console.NORMAL)
 
 
 @pytest.fixture(scope="session")
