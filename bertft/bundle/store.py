@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bertft.encoders import load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
-from bertft.errors import ModelError
+from bertft.errors import ModelError, UsageError
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Head, Task, WindowSize
@@ -68,15 +68,17 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
 def default_window(tokenizer: Tokenizer, length: int | None, stride: int | None) -> WindowSize:
     """Return the window of the options, or the model's length (at most 512) with a quarter of it shared.
 
-    Raises ModelError where the model, or the window itself, has no room for it.
+    Raises UsageError for a window that is longer than the model's, or has no room, or is all shared.
     """
     specials = tokenizer.subwords.single.specials
     chosen = length if length is not None else min(tokenizer.max_length, MAX_WINDOW)
     shared = stride if stride is not None else (chosen - specials) // 4
     if chosen > tokenizer.max_length:
-        raise ModelError(f"options.window: {chosen} tokens are more than the model's {tokenizer.max_length}")
+        raise UsageError(f"options.window: {chosen} tokens are more than the model's {tokenizer.max_length}")
+    if chosen <= specials:
+        raise UsageError(f"options.window: {chosen} tokens have no room besides the {specials} special ones")
     if not 0 <= shared < chosen - specials:
-        raise ModelError(
+        raise UsageError(
             f"options.stride: {shared} tokens shared of a window with room for {chosen - specials}",
             help="the stride must be less than the window without its special tokens",
         )

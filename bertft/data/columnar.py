@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BATCH_ROWS = 1000
 
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_NO_LABEL = -1
 _SHARD = re.compile(r"[-_.]?\d+-of-\d+$")
 
 Decode = Callable[[Any], Any]
@@ -96,13 +97,25 @@ def _rows(tables: Sequence[_Table], path: str) -> Iterator[Row]:
     number = 0
     for table in tables:
         decoders = {name: decode for name, one in table.features.items() if (decode := _decoder(one))}
-        for batch in table.batches():
+        for batch in _sound(table.batches(), path):
             for values in _written(batch.drop_columns([n for n in batch.schema.names if n in table.left_out])):
                 number += 1
+                # GLUE's test sets, and SNLI where its annotators disagreed
+                none = any(values.get(name) == _NO_LABEL for name in decoders)
                 for name, decode in decoders.items():
                     if name in values:
                         values[name] = decode(values[name])
-                yield Row(Place(path, number), values)
+                yield Row(Place(path, number), values, excluded="without a gold label (-1)" if none else "")
+
+
+def _sound(batches: Iterable[pa.RecordBatch | pa.Table], path: str) -> Iterator[pa.RecordBatch | pa.Table]:
+    """Yield the batches; raises DataError where the file turns out to be damaged."""
+    import pyarrow as pa
+
+    try:
+        yield from batches
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"the file is damaged: {str(error).splitlines()[0][:200]}", place=path) from None
 
 
 def _written(batch: pa.RecordBatch | pa.Table) -> list[dict[str, Any]]:

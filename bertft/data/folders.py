@@ -76,6 +76,10 @@ def read(path: str, part: Part, *, encoding: str | None) -> Found:
 
     Raises DataError for a split that it has not, and for parallel files of different lengths.
     """
+    if not Path(path).is_dir():
+        raise DataError(
+            "this is no directory", place=path, help="a folder of texts per label, or of parallel lines, is read"
+        )
     folder, names = Path(path), parts(path)
     if not names and part.name is not None:
         raise DataError(f"there is no part {part.name!r}: the directory has none", place=path)

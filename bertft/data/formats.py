@@ -145,18 +145,20 @@ def _read_document(format: Format, source: Source, part: Part, *, labelled: bool
     return fasttext.read(source) if format == "fasttext" else documents.read(source, part, labelled=labelled)
 
 
-def parts(path: str) -> tuple[str, ...]:
-    """Return the names of the parts (splits) of an input that holds several; () for one that holds none or one."""
-    from bertft.data import columnar, documents
+def parts(path: str, *, format: Format | None = None, encoding: str | None = None) -> tuple[str, ...]:
+    """Return the names of the parts (splits) of an input that holds several and names none of them; else ()."""
+    from bertft.data import columnar, documents, hub
 
     path, name = _located(path)
-    if name is not None or path == "-":
+    if name is not None or path == "-" or (path.startswith(hub.PREFIX) and hub.address(path).split):
         return ()
     if columnar.is_arrow(path):
         return columnar.parts(path)
     if Path(path).is_dir():
         return folders.parts(path)
-    source = open_source(path)
+    if format not in (None, "json") or not Path(path).is_file():  # a pipe can be read once
+        return ()
+    source = open_source(path, encoding)
     return documents.parts(source) if _sniff_json(source, labelled=True) == "json" else ()
 
 

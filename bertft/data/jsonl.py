@@ -48,11 +48,11 @@ def read(source: Source, *, labelled: bool = False) -> Iterator[Row]:
 
 def encode(value: object) -> str:
     """Return one-line JSON that keeps every character readable; half a surrogate pair, which UTF-8 has not, escaped."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)  # dates and times inside the values of a table
     try:
         text.encode()
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json.dumps(value, default=str)
     return text
 
 

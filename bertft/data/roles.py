@@ -163,6 +163,8 @@ def _given(
         several = [_field(part, fields, numbered=numbered) for part in name.split("+")]
         if one is not None:
             found[role] = one
+        elif len(several) > 1 and None not in several and role != "label":
+            raise UsageError(f"--columns {role}={name}: only labels may stand in several columns")
         elif len(several) > 1 and None not in several:
             found[role] = tuple(part for part in several if part is not None)
         elif labelled or role not in golds:  # data without labels need not have the column of labels

@@ -15,6 +15,7 @@ OnError = Literal["fail", "skip", "null"]
 
 
 _SET = frozenset({"1", "1.0", "true", "yes", "x"})
+_UNSET = frozenset({"0", "0.0", "false", "no", ""})
 
 
 class Place(NamedTuple):
@@ -72,11 +73,21 @@ class Row:
     excluded: str = ""
 
     def get(self, role: str) -> Any:
-        """Return the value of a role, None where there is none; of 0/1 columns, the names of those that are 1."""
+        """Return the value of a role, None where there is none; of 0/1 columns, the names of those that are 1.
+
+        Raises DataError where such a column holds anything else.
+        """
         name = self.roles.get(role, role)
         if isinstance(name, str):
             return self.values.get(name)
-        return [column for column in name if str(self.values.get(column, "")).strip().lower() in _SET]
+        return [column for column in name if self._is_set(column)]
+
+    def _is_set(self, column: str) -> bool:
+        value = self.values.get(column)
+        text = str("" if value is None else value).strip().lower()
+        if text not in _SET | _UNSET:
+            raise DataError(f"{value!r} in the column {column!r} is neither 0 nor 1", place=self.place)
+        return text in _SET
 
 
 class Found(NamedTuple):

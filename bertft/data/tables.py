@@ -148,8 +148,11 @@ def joined(lines: Sequence[Line]) -> str:
 
 
 def write(row: Row, dialect: Dialect, cells: Sequence[str]) -> str:
-    """Return the record's own characters with more cells at its end."""
-    return _extended(row.lines, dialect, cells)
+    """Return the record's own characters with more cells at its end; raises DataError for a cell that does not fit."""
+    try:
+        return _extended(row.lines, dialect, cells)
+    except DataError as error:
+        raise DataError(error.fact, place=row.place, help=error.help) from None
 
 
 def header(dialect: Dialect, names: Sequence[str]) -> str:
@@ -172,9 +175,16 @@ def _extended(lines: Sequence[Line], dialect: Dialect, cells: Sequence[str]) -> 
 
 
 def _written(cell: str, dialect: Dialect) -> str:
-    """Return a cell as the dialect writes it: what an unquoted table cannot hold becomes a blank."""
+    """Return a cell as the dialect writes it; of an unquoted table, tabs and line ends as blanks.
+
+    Raises DataError for another delimiter in a cell of an unquoted table: as a blank it would be another answer.
+    """
     if not dialect.quoted:
-        return re.sub(rf"[{dialect.delimiter}\r\n]+", " ", cell)
+        plain = re.sub(r"[\t\r\n]+", " ", cell)
+        if dialect.delimiter in plain:
+            fact = f"the answer has {_sign(dialect.delimiter)} in it, which an unquoted table cannot hold"
+            raise DataError(fact, help="`--to jsonl` holds any answer")
+        return plain
     if re.search(rf'[{dialect.delimiter}"\r\n]', cell):
         return '"' + cell.replace('"', '""') + '"'
     return cell

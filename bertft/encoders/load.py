@@ -191,6 +191,8 @@ def load_model(
             place=checkpoint.name,
             help="is it complete, and is its config.json for the same architecture?",
         )
+    if not keeps:  # as many labels as before, but others: the old ones' weights would pass for a new head
+        _forget(output_layer(model), getattr(model.config, "initializer_range", 0.02))
     kept = keeps and not any(not key.startswith(body) for key in unset)
     if kept and labels and old != list(labels):
         _reorder(model, [old.index(label) for label in labels])
@@ -198,6 +200,16 @@ def load_model(
         model.config.label2id = {label: i for i, label in enumerate(labels)}
     model.eval()
     return model, kept
+
+
+def _forget(layer: torch.nn.Linear, spread: float) -> None:
+    """Put random weights into a layer, as transformers initialises a new head."""
+    import torch
+
+    with torch.no_grad():
+        layer.weight.normal_(0.0, spread)
+        if layer.bias is not None:
+            layer.bias.zero_()
 
 
 def output_layer(model: Any) -> torch.nn.Linear:

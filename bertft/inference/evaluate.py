@@ -68,7 +68,7 @@ def read_labelled(
         say(f"{path}: {note}")
     for warning in warnings:
         warn(f"{path}: {warning}")
-    return Labelled(examples, {"path": path, "sha256": _hash(path), "rows": len(examples)})
+    return Labelled(examples, {"path": path, "sha256": _hash(path, examples), "rows": len(examples)})
 
 
 def evaluate(
@@ -177,8 +177,12 @@ def _jsonable(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _hash(path: str) -> str:
-    if not os.path.isfile(path):
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hash(path: str, examples: Sequence[Any]) -> str:
+    """Return the file's sha256; of a folder, a part of a file or a data set of the Hub, that of what was read."""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(repr(example).encode())
+    return digest.hexdigest()

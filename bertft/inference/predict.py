@@ -25,7 +25,7 @@ from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
-from bertft.inference.writers import default_target, writer
+from bertft.inference.writers import Writer, default_target, writer
 from bertft.tasks.base import Counts
 
 PAUSE_SECONDS = 0.05
@@ -45,6 +45,9 @@ class Filter:
     answered: int = 0
     counts: Counts = field(default_factory=Counts)
     failed: int = 0
+    adds_field: bool = True
+    header: str | None = None
+    """What was written before the first answer."""
 
     def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
         """Yield the output of one input, chunk by chunk.
@@ -52,6 +55,9 @@ class Filter:
         Raises DataError for the first bad record where `on_error` is `fail`, after the answers to those before it.
         """
         live = opened.source.live if opened.source else False
+        self.adds_field = (self.to or default_target(opened.format)) == "jsonl"
+        if self.scores and not self.adds_field:
+            warn("--scores: tables and column files have no room for all scores; `--to jsonl` has")
         out = writer(self.engine.task, opened, self.to, field=self.into, scores=self.scores)
         rest = opened.rows
         if opened.format == "conll" and self.to not in (None, "conll"):
@@ -63,9 +69,11 @@ class Filter:
             found, counts = self.engine.predict(good)
             self.counts += counts
             predictions = iter(found)
-            first = next((row for row in rows if row.values), rows[0])
-            block: list[bytes] = [] if begun else [_encoded(out.head(first), out.encoding, first)]
-            begun = True
+            block: list[bytes] = []
+            if not begun:
+                first = next((row for row in rows if row.values), rows[0])
+                block.append(self._head(out, first, opened))
+                begun = True
             for row, example in zip(rows, parsed, strict=True):
                 try:
                     if isinstance(example, DataError):
@@ -80,11 +88,23 @@ class Filter:
                     if self.on_error == "null":
                         block.append(_encoded(out.null(row), out.encoding, row))
             yield b"".join(block)
+        if not begun:
+            yield self._head(out, None, opened)
+
+    def _head(self, out: Writer, first: Row | None, opened: Input) -> bytes:
+        """Return what stands before the answers to an input: of several tables, the header of the first."""
+        text = out.head(first)
+        if self.header is None:
+            self.header = text
+            return text.encode(out.encoding, "surrogateescape")
+        if text.strip() != self.header.strip():
+            raise UsageError(f"{opened.path} has other columns than the input before it", help="`--to jsonl` takes any")
+        return b""
 
     def _parse(self, row: Row) -> Any:
         if row.error is None and not row.values:
             return DataError("the record is empty", place=row.place)
-        if self.into in row.values:
+        if self.into in row.values and self.adds_field:
             advice = "`--field NAME` writes the answer to another field"
             return DataError(f"the record has a field {self.into!r} already", place=row.place, help=advice)
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -27,8 +25,8 @@ class Writer(Protocol):
         """The codec of the output."""
         ...
 
-    def head(self, first: Row) -> str:
-        """Return what stands before the first answer."""
+    def head(self, first: Row | None) -> str:
+        """Return what stands before the first answer, to the record `first`; None: there is none."""
         ...
 
     def answer(self, row: Row, example: Any, prediction: Any) -> str:
@@ -60,7 +58,8 @@ def writer(task: Task[Any, Any, Any], opened: Input, to: Format | None, *, field
             if clash is not None:
                 fact = f"the table has a column {clash!r} already"
                 raise DataError(fact, place=Place(opened.path, 1), help=_OTHERS)
-            return _Table(task, dialect, names, "\t" if chosen == "tsv" else ",", same)
+            new = tables.Dialect("\t" if chosen == "tsv" else ",", quoted=True)
+            return _Table(task, dialect, names, new, same)
         case "jsonl":
             return _Lines(task, field, opened.format == "jsonl", scores, "utf-8")
     raise UsageError(f"--to {chosen}: predictions are written as jsonl, csv, tsv or conll")
@@ -81,7 +80,7 @@ class _Lines:
     scores: bool
     encoding: str
 
-    def head(self, first: Row) -> str:
+    def head(self, first: Row | None) -> str:
         return ""
 
     def answer(self, row: Row, example: Any, prediction: Any) -> str:
@@ -101,7 +100,7 @@ class _Columns:
     opened: Input
     encoding: str
 
-    def head(self, first: Row) -> str:
+    def head(self, first: Row | None) -> str:
         return ""
 
     def answer(self, row: Row, example: Any, prediction: Any) -> str:
@@ -124,18 +123,20 @@ class _Table:
     task: Task[Any, Any, Any]
     dialect: tables.Dialect | None
     names: Sequence[str]
-    delimiter: str
+    new: tables.Dialect
     encoding: str
     fields: Sequence[str] = ()
 
-    def head(self, first: Row) -> str:
+    def head(self, first: Row | None) -> str:
         if self.dialect is not None:
             return tables.header(self.dialect, self.names)
+        if first is None:
+            return ""
         self.fields = list(first.values)
         clash = next((name for name in self.names if name in first.values), None)
         if clash is not None:
             raise DataError(f"the record has a field {clash!r} already", place=first.place, help=_OTHERS)
-        return self._record([*self.fields, *self.names])
+        return tables.line(self.new, [*self.fields, *self.names])
 
     def answer(self, row: Row, example: Any, prediction: Any) -> str:
         cells = self.task.cells(example, prediction)
@@ -152,12 +153,7 @@ class _Table:
         if extra is not None:
             advice = "its columns are the fields of the first record; `--to jsonl` takes any"
             raise DataError(f"the table has no column for the field {extra!r}", place=row.place, help=advice)
-        return self._record([*(_cell(row.values.get(name)) for name in self.fields), *cells])
-
-    def _record(self, cells: Sequence[str]) -> str:
-        out = io.StringIO()
-        csv.writer(out, delimiter=self.delimiter, lineterminator="\n").writerow(cells)
-        return out.getvalue()
+        return tables.line(self.new, [*(_cell(row.values.get(name)) for name in self.fields), *cells])
 
 
 def _cell(value: Any) -> str:

@@ -86,7 +86,7 @@ def value_scores(gold: Sequence[float], predicted: Sequence[float]) -> dict[str,
 
 
 def ranking_scores(groups: Sequence[Sequence[tuple[bool, float]]]) -> dict[str, Any]:
-    """Return `mrr` and `map` over groups of (relevant, score), and how many `questions` there are and were `skipped`.
+    """Return `mrr` and `map` over groups of (relevant, score), the number of `questions`, and of those without answer.
 
     Groups without a relevant answer are skipped, as trec_eval does by default. Ties are broken against the model: among
     equal scores the relevant answers come last.

@@ -1,7 +1,7 @@
 """Classify texts: one label, a set of labels, or a value (`tasks/target.py`). Rows with `text` and `label`.
 
-A text longer than the model is read in overlapping windows, in training, evaluation and prediction alike; its one
-answer is made of the windows' logits, so the loss sees what the score sees.
+A text longer than the model is read in overlapping windows, in training (at most 8 of them a step), evaluation and
+prediction alike; its one answer is made of the windows' logits, in the loss too.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import numpy as np
 from bertft.data.conll import Unit
 from bertft.data.jsonl import encode
 from bertft.data.row import Place, Row
-from bertft.errors import DataError
+from bertft.errors import DataError, UsageError
 from bertft.scoring import tagging
 from bertft.tasks.base import (
     IGNORED,
@@ -65,6 +65,11 @@ class NerOptions:
     """Tokens per window, specials included; null is the model's length, at most 512."""
     stride: int | None = None
     """Tokens that neighbouring windows share; null is a quarter of the window."""
+
+    def __post_init__(self) -> None:
+        if self.head == "crf" and self.unit == "document":
+            fact = "options.head: a CRF reads sentences, and `options.unit: document` gives it several at once"
+            raise UsageError(fact, help="leave one of them out")
 
 
 class Entity(NamedTuple):

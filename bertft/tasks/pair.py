@@ -30,8 +30,8 @@ class PairOptions(TargetOptions):
     """What of the tokens the head reads: the first one, their mean, or a learnt attention over them."""
     rank: bool = False
     """Whether rows that share a question (`group`, else `text_a`) are ranked: adds `map` and `mrr`."""
-    relevant: str | None = None
-    """The label of a right answer; null: `1`, `true`, `yes`, `relevant` or `correct`."""
+    relevant: str | int | bool | None = None
+    """The label of a right answer; null: of two labels `1`, `true`, `yes`, `relevant` or `correct`."""
 
     @property
     def over_tokens(self) -> Pooling:
@@ -67,7 +67,7 @@ class ClassifyPair(Classify):
     @property
     def headline(self) -> tuple[str, ...]:
         # not super(): a slotted dataclass is another class than the one that super() knows
-        return ("map", "mrr", "accuracy") if self.options.rank else self.target.headline
+        return ("map", "mrr", self.target.headline[0]) if self.options.rank else self.target.headline
 
     def parse(self, row: Row, *, labelled: bool) -> Any:
         if row.error is not None:
@@ -83,7 +83,8 @@ class ClassifyPair(Classify):
     def prepare(self, examples: Iterable[Any]) -> tuple[Self, list[str]]:
         learnt, notes = Classify.prepare(self, examples)
         if learnt.options.rank:
-            learnt._relevant()  # to be said before training, not at its first evaluation
+            relevant = learnt._relevant()
+            notes.append("ranked by the value" if relevant is None else f"right answers have the label {relevant!r}")
         return learnt, notes
 
     def features(self, examples: Sequence[Any], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
@@ -127,9 +128,10 @@ class ClassifyPair(Classify):
         """Return the label of right answers; None where a value says how right they are (more than 0 is right)."""
         if self.target.is_value:
             return None
-        chosen = self.options.relevant or next(
-            (label for name in _RELEVANT for label in self.target.labels if label.lower() == name), None
-        )
+        usual = (label for name in _RELEVANT for label in self.target.labels if label.lower() == name)
+        # of more than two labels several may be those of right answers: nothing is guessed then
+        guessed = next(usual, None) if len(self.target.labels) == 2 else None
+        chosen = guessed if self.options.relevant is None else str(self.options.relevant)
         if chosen not in self.target.labels or self.target.is_set:
             labels = ", ".join(map(repr, self.target.labels[:9]))
             fact = f"which of the labels {labels} is that of a right answer?"

@@ -287,6 +287,8 @@ def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> t
         raise DataError("there is no labelled row")
     first = rows[0][1]
     separator, given = options.separator, options.problem_type
+    if separator == "":
+        raise UsageError("options.separator: an empty one separates nothing", help="null finds it")
     kind: ProblemType
     if given == "auto":
         kind, why = infer_problem_type(raws, separator)

@@ -96,7 +96,10 @@ class RunDirectory:
         before = self.partial / "inputs.json"
         if resume and before.is_file():
             old, new = json.loads(before.read_text(encoding="utf-8")), json.loads(json.dumps(inputs))
-            changed = [f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in new if old.get(key) != new[key]]
+            keys = dict.fromkeys([*new, *old])
+            changed = [
+                f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in keys if old.get(key) != new.get(key)
+            ]
             if changed:
                 raise UsageError(
                     f"the unfinished run in {str(self.partial)!r} is another one: {'; '.join(changed)[:600]}",

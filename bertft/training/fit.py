@@ -64,6 +64,8 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             label_names=["labels"],
             **{**defaults, **settings},
         )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # several GPUs in one process would be DataParallel; `accelerate launch` uses them all
     objective = job.task.objective(job.train.examples)
     if arguments.label_smoothing_factor and not objective.smoothing:
         if objective.loss in ("values", "spans", "crf"):
@@ -71,7 +73,11 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         objective = replace(objective, smoothing=arguments.label_smoothing_factor)
     items = _items(job, objective)
     engine = Engine(job.task, subwords, job.window, TorchBackend(model, subwords.pad))
-    progress = Progress(amount=job.counts.words or job.counts.tokens, unit="words" if job.counts.words else "tokens")
+    progress = Progress(
+        amount=job.counts.words or job.counts.tokens,
+        unit="words" if job.counts.words else "tokens",
+        accumulation=arguments.gradient_accumulation_steps,
+    )
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))

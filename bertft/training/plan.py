@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bertft.bundle import store
-from bertft.console import say
+from bertft.console import say, warn
 from bertft.data import formats, parts
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
 from bertft.encoders.load import Checkpoint, Tokenizer
-from bertft.errors import UsageError
+from bertft.errors import DataError, UsageError
+from bertft.inference.engine import LOOK_AHEAD
 from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
@@ -47,15 +48,15 @@ class Job:
         splits = {"train": self.train, "dev": self.dev, "test": self.test}
         return {name: rows for name, rows in splits.items() if rows is not None}
 
-    def folds(self, count: int) -> list[Job]:
-        """Return the job of each fold, with all else as it is; raises DataError for rows that cannot be cut so."""
+    def folds(self, count: int) -> Iterator[Job]:
+        """Yield the job of each fold, with all else as it is; raises DataError for rows that cannot be cut so."""
         parts = split.folds(
             self.train.examples, count=count, seed=self.recipe.seed, keys=self.task.group, labels=self.task.labels_of
         )
-        return [self._on(train, held) for train, held in parts]
+        return (self._on(train, held) for train, held in parts)
 
     def _on(self, train: Sequence[Any], dev: Sequence[Any]) -> Job:
-        windows, counts = self.task.features(train, self.tokenizer.subwords, self.window)
+        windows, counts = _encoded(self.task, train, self.tokenizer, self.window)
         return replace(self, train=_part(self.train, train), dev=_part(self.train, dev), windows=windows, counts=counts)
 
 
@@ -80,11 +81,13 @@ def plan(
     task, notes = task.prepare(train.examples)
     for note in notes:
         say(f"{data}: {note}")
-    inside = parts.uses(formats.parts(data)) if dev is None or test is None else frozenset()
-    if dev is None and "dev" in inside and not folds:
-        dev = data
-    if test is None and "test" in inside:
-        test = data
+    inside: frozenset[str] = frozenset()
+    if dev is None or test is None:
+        inside = parts.uses(formats.parts(data, format=kind, encoding=recipe.encoding))
+    if dev is None and "dev" in inside:
+        if folds:
+            warn(f"{data}: its part for development is not used; --folds cross-validates on the one for training")
+        dev = None if folds else data
     held_out = read(dev, task, "dev") if dev else None
     if dev is None and not folds:
         kept, held = split.hold_out(
@@ -93,6 +96,11 @@ def plan(
         say(f"no --dev: {len(held):,} of {len(train.examples):,} rows held out by group, seed {recipe.seed}")
         train, held_out = _part(train, kept), _part(train, held)
     tested = read(test, task, "test") if test else None
+    if test is None and "test" in inside:
+        try:
+            tested = read(data, task, "test")
+        except DataError as error:  # many published data sets keep the labels of their test part back
+            warn(f"{data}: its part for testing is not used: {error.fact}")
 
     checkpoint = load.resolve(recipe.model)
     config = load.load_config(checkpoint)
@@ -105,12 +113,26 @@ def plan(
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     defaults = {"learning_rate": learning_rate(config), "report_to": "none"}
     recipe = replace(recipe, trainer=_consistent({**defaults, **recipe.trainer}))
-    windows, counts = task.features(train.examples, tokenizer.subwords, window)
+    task.objective(train.examples)  # wrong weights are said before torch is imported
+    windows, counts = _encoded(task, train.examples, tokenizer, window)
     job = Job(recipe, task, train, held_out, tested, checkpoint, tokenizer, window, windows, counts)
     if labels := job.label_counts():
         say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
     report_counts(counts)
     return job
+
+
+def _encoded(
+    task: Task[Any, Any, Any], examples: Sequence[Any], tokenizer: Tokenizer, window: WindowSize
+) -> tuple[list[Window], Counts]:
+    """Return the windows of all examples, encoded some at a time: what a tokenizer returns is larger than its ids."""
+    windows: list[Window] = []
+    total = Counts()
+    for start in range(0, len(examples), LOOK_AHEAD):
+        some, counts = task.features(examples[start : start + LOOK_AHEAD], tokenizer.subwords, window)
+        windows += (replace(one, example=one.example + start) for one in some)
+        total += counts
+    return windows, total
 
 
 def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:

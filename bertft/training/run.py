@@ -117,7 +117,8 @@ def _cross_validate(
         shutil.rmtree(directory.partial / f"fold-{number}", ignore_errors=True)
     pairs = [pair for fold in by_fold for pair in fold]
     task = engine.task.tune(pairs)
-    scores = [{key: task.score(fold)[key] for key in task.headline} for fold in by_fold]
+    every = [task.score(fold) for fold in by_fold]
+    scores = [{key: score[key] for key in task.headline} for score in every]
     mean = {key: statistics.mean(score[key] for score in scores) for key in task.headline}
     sd = {key: statistics.stdev(score[key] for score in scores) for key in task.headline}
     summary = {"count": count, "mean": mean, "sd": sd, "scores": scores}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,18 +111,22 @@ class EncoderTrainer(Trainer):
     @override
     def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*arguments, **named)
-        self._progress.losses.append(loss.detach())
+        self._progress.step(loss.detach())
         return loss
 
 
 class Progress(TrainerCallback):
     """What the person sees: a live line on a terminal, else one line per evaluation.
 
-    Losses are kept as tensors and read only when a line is printed, so that no step waits for the device.
+    Losses are summed as tensors and read only when a line is printed, so that no step waits for the device.
     """
 
-    def __init__(self, *, amount: int, unit: str) -> None:
-        self.losses: list[torch.Tensor] = []
+    def __init__(self, *, amount: int, unit: str, accumulation: int) -> None:
+        self._recent: deque[torch.Tensor] = deque(maxlen=50)
+        self._sum = torch.zeros(())
+        self._steps = 0
+        # each micro-batch's loss is its part of the step's
+        self._accumulation = accumulation
         self._amount = amount
         self._unit = unit
         self._started = self._printed = time.monotonic()
@@ -139,20 +144,36 @@ class Progress(TrainerCallback):
         now = time.monotonic()
         if self._live and now - self._printed >= _REFRESH_SECONDS:
             self._printed = now
-            loss = float(torch.stack(self.losses[-50:]).mean()) if self.losses else math.nan
+            loss = float(torch.stack([*self._recent]).mean()) * self._accumulation if self._recent else math.nan
             line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {loss:.3f}"
             print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
 
-    def evaluated(self, scores: dict[str, float], state: Any) -> None:
-        """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
-        loss = float(torch.stack(self.losses).mean()) if self.losses else math.nan
-        if self.losses and not math.isfinite(loss):
+    @override
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._steps:  # there was no evaluation, or not since the last step
+            say(f"epoch {state.epoch or 0:.4g}  loss {self._loss(state):.4f}  {self._pace(state)}")
+
+    def step(self, loss: torch.Tensor) -> None:
+        """Take the loss of a micro-batch, without waiting for the device."""
+        self._recent.append(loss)
+        self._sum = self._sum.to(loss.device) + loss
+        self._steps += 1
+
+    def _loss(self, state: Any) -> float:
+        """Return the mean loss since it was last asked for; raises GateError where it is no longer a number."""
+        loss = float(self._sum) / self._steps * self._accumulation if self._steps else math.nan
+        if self._steps and not math.isfinite(loss):
             raise GateError(
                 f"the training loss is {loss} by step {state.global_step}: training has diverged",
                 help="lower the learning rate (`--set trainer.learning_rate=…`) or train in fp32 "
                 "(`--set trainer.bf16=false --set trainer.fp16=false`)",
             )
-        self.losses.clear()
+        self._sum, self._steps = torch.zeros(()), 0
+        return loss
+
+    def evaluated(self, scores: dict[str, float], state: Any) -> None:
+        """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
+        loss = self._loss(state)
         figures = [f"{key} {shown(key, value)}" for key, value in scores.items()]
         self._last = f"dev {figures[0]}  "
         if self._live:

@@ -225,3 +225,101 @@ def test_a_wrong_option_names_the_right_one(cli: Run, encoder: Path, texts: Path
     cli(*command, "--set", "options.class_wieghts=auto").fails(2, "class_weights")
     cli(*command, "--set", "options.pooling=median").fails(2, "median")
     cli("train", "classify", "--data", texts, "--columns", "label=Kind", "--model", encoder).fails(2, "'Kind'")
+
+
+def test_a_header_alone_is_answered_with_a_header(cli: Run, classifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("text,n\n")
+    assert cli("predict", classifier, path, "-q").out == "text,n,pred_label,pred_score\n"
+
+
+def test_several_tables_have_one_header_or_are_refused(cli: Run, classifier: Path, tmp_path: Path) -> None:
+    for name, text in (("a", "text,n\none,1\n"), ("b", "text,n\ntwo,2\n"), ("c", "n,text\n3,three\n")):
+        (tmp_path / f"{name}.csv").write_text(text)
+    lines = cli("predict", classifier, tmp_path / "a.csv", tmp_path / "b.csv", "-q").out.splitlines()
+    assert [line.rsplit(",", 2)[0] for line in lines] == ["text,n", "one,1", "two,2"]
+    ran = cli("predict", classifier, tmp_path / "a.csv", tmp_path / "c.csv", "-q")
+    assert ran.code == 2
+    assert "c.csv has other columns" in ran.err
+
+
+def test_a_table_may_have_a_column_called_prediction(cli: Run, classifier: Path, tmp_path: Path) -> None:
+    path = tmp_path / "old.csv"
+    path.write_text("text,prediction\none,1\n")
+    assert cli("predict", classifier, path, "-q").out.startswith("text,prediction,pred_label,pred_score\none,1,")
+    cli("predict", classifier, path, "--to", "jsonl").fails(3, "'prediction'", "--field")
+
+
+def test_columns_of_labels_hold_0_and_1(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "toxic.csv"
+    rows = "".join(f"{text},{i % 2},{i // 2 % 2}\n" for i, text in enumerate(SENTENCES))
+    path.write_text("text,toxic,insult\n" + rows)
+    command = ("train", "multilabel", "--data", path, "--model", encoder, "--dry-run")
+    ran = cli(*command)
+    assert "label=toxic+insult" in ran.err
+    assert '"toxic": ' in ran.out
+    path.write_text("text,toxic,insult\n" + rows + "not scored,-1,-1\n")
+    cli(*command, "--columns", "label=toxic+insult").fails(3, "'-1'", "neither 0 nor 1", f"{path}:{len(SENTENCES) + 2}")
+    cli(*command, "--columns", "text=text+toxic,label=insult").fails(2, "only labels")
+
+
+def test_graded_relevance_is_ranked_by_value_and_never_guessed(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rank.jsonl"
+    command = ("train", "rank", "--data", path, "--dev", path, "--model", encoder, *QUICK, "--overwrite")
+    more = ("--set", "trainer.num_train_epochs=1", "--out", tmp_path / "model")
+    for grades, said in (((0.0, 0.5, 0.7), None), ((0, 1, 2), "which of the labels '0', '1', '2'")):
+        rows = [
+            {"question": q, "answer": a, "label": grades[i % 3]} for i, a in enumerate(SENTENCES) for q in ("x", "y")
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        ran = cli(*command, *more)
+        if said is None:
+            assert {"map", "mrr", "pearson"} <= json.loads(ran.out)["dev"].keys()
+        else:
+            ran.fails(2, said, "options.relevant")
+
+
+def test_a_run_that_diverges_without_evaluation_is_not_saved(
+    cli: Run, encoder: Path, texts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    command = ("train", "classify", "--data", texts, "--columns", "label=Kind of news", "--model", encoder, *QUICK)
+    wild = (
+        "--set",
+        "trainer.learning_rate=1e30",
+        "--set",
+        "trainer.num_train_epochs=3",
+        "--set",
+        "trainer.max_grad_norm=0",
+    )
+    ran = cli(*command, *wild, "--folds", 2, "--out", out)
+    ran.fails(1, "diverged", "learning_rate")
+    assert not out.exists()
+
+
+def test_parts_are_read_in_the_encoding_that_is_given(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    rows = [[f"café {text}", kind(text)] for text in SENTENCES]
+    path = tmp_path / "all.json"
+    path.write_bytes(json.dumps({"train": rows, "dev": rows[:6]}, ensure_ascii=False).encode("latin-1"))
+    ran = cli("train", "classify", "--data", path, "--encoding", "latin-1", "--model", encoder, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert '"examples": 32' in ran.out
+
+
+def test_a_test_part_without_labels_is_left_out_and_said(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    rows = [{"text": text, "label": kind(text)} for text in SENTENCES]
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps({"train": rows, "dev": rows[:6], "test": [{"text": "a"}, {"text": "b"}]}))
+    ran = cli("train", "classify", "--data", path, "--model", encoder, "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "warning" in ran.err
+    assert "its part for testing is not used" in ran.err
+
+
+@pytest.mark.parametrize(("setting", "said"), [("options.window=1", "options.window: 1"), ("options.separator=", "separator"),
+                                               ("options.class_weights={nothing: 2}", "'nothing'")])  # fmt: skip
+def test_options_that_cannot_be_are_refused_before_anything_is_trained(
+    cli: Run, encoder: Path, texts: Path, setting: str, said: str
+) -> None:
+    command = ("train", "classify", "--data", texts, "--columns", "label=Kind of news", "--model", encoder, "--dry-run")
+    cli(*command, "--set", setting).fails(2, said)

@@ -236,7 +236,7 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
     trainer = EncoderTrainer(
         engine=None,  # type: ignore[arg-type]  # evaluation is off
         dev=[],
-        progress=Progress(amount=1, unit="tokens"),
+        progress=Progress(amount=1, unit="tokens", accumulation=1),
         objective=objective,
         model=model,
         args=transformers.TrainingArguments(
