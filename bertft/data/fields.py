@@ -36,6 +36,7 @@ def assign(
     *,
     wanted: Wanted,
     given: Mapping[str, str],
+    preferred: Mapping[str, str] | None = None,
     labelled: bool,
     look_ahead: int,
     columns: Sequence[str] | None = None,
@@ -55,6 +56,10 @@ def assign(
     fields = list(columns or dict.fromkeys(chain.from_iterable(sample)))
     if not fields:  # there are no rows, or every one has an error
         return Assigned(_with(rows, dict(given), given), dict(given))
+    known = {
+        role: name for role, name in (preferred or {}).items() if {*name.split("+")} <= {*fields} or name in fields
+    }
+    given = {**known, **given}
     if varied:
         fields += [name for name in given.values() if name not in fields]
     try:

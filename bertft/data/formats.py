@@ -77,6 +77,7 @@ def read(
     format: Format | None = None,
     encoding: str | None = None,
     columns: Mapping[str, str] | None = None,
+    preferred: Mapping[str, str] | None = None,
     unit: conll.Unit = "sentence",
     labelled: bool = False,
     use: Use = "train",
@@ -84,7 +85,8 @@ def read(
     """Open an input and return its rows; without `format` it is worked out from the name and the first lines.
 
     `wanted` are the alternatives of roles that the task reads, the last of each the gold, needed where the data must be
-    `labelled`. `use` picks the part of an input that has several and names none. Raises DataError for an input that
+    `labelled`. `columns` are named by the user, `preferred` were for the training data: they count where the input has
+    them. `use` picks the part of an input that has several and names none. Raises DataError for an input that
     cannot be read or told, UsageError for columns that it has not.
     """
     given = _checked(columns or {})
@@ -103,7 +105,8 @@ def read(
     match chosen:
         case "parquet" | "arrow" | "folder" | "lines" | "brat":
             found = _read_directory(chosen, path, part, encoding)
-            return _with_roles(Input(path, chosen, found.rows, found.description), wanted, given, labelled=labelled)
+            plain = Input(path, chosen, found.rows, found.description)
+            return _with_roles(plain, wanted, given, preferred or {}, labelled=labelled)
     if source is None:
         raise DataError("this is a directory, not a file", place=path, help="name one file in it")
     match chosen:
@@ -126,7 +129,7 @@ def read(
         case _:
             found = _read_document(chosen, source, part, labelled=labelled)
             plain = Input(path, chosen, found.rows, found.description, source)
-    return _with_roles(plain, wanted, given, labelled=labelled)
+    return _with_roles(plain, wanted, given, preferred or {}, labelled=labelled)
 
 
 def _read_directory(format: Format, path: str, part: Part, encoding: str | None) -> Found:
@@ -344,7 +347,9 @@ def _first_filled_line(lines: Sequence[Line]) -> bool:
 # -- which field is what --------------------------------------------------------------------------------------------
 
 
-def _with_roles(opened: Input, wanted: Wanted, given: Mapping[str, str], *, labelled: bool) -> Input:
+def _with_roles(
+    opened: Input, wanted: Wanted, given: Mapping[str, str], preferred: Mapping[str, str], *, labelled: bool
+) -> Input:
     """Return the input with the roles of its rows, and with label numbers as the names that stand beside the file."""
     names = None
     if labelled and opened.source is not None and opened.path != "-":
@@ -354,6 +359,7 @@ def _with_roles(opened: Input, wanted: Wanted, given: Mapping[str, str], *, labe
         Place(opened.path, 1),
         wanted=wanted,
         given=given,
+        preferred=preferred,
         labelled=labelled,
         look_ahead=_look_ahead(opened),
         columns=opened.dialect.names if opened.dialect else None,

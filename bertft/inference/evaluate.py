@@ -34,6 +34,7 @@ def read_labelled(
     format: Format | None = None,
     encoding: str | None = None,
     columns: Mapping[str, str] | None = None,
+    preferred: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Labelled:
     """Read a labelled file and say what it was taken for; raises DataError for the first row that is wrong.
@@ -46,6 +47,7 @@ def read_labelled(
         format=format,
         encoding=encoding,
         columns=columns,
+        preferred=preferred,
         unit=task.unit,
         labelled=True,
         use=use,
@@ -100,6 +102,7 @@ def evaluate(
         format=kind,
         encoding=encoding,
         columns=columns,
+        preferred=bundle.manifest.get("columns"),
         limit=limit,
     )
     from bertft.inference.load import engine

@@ -151,6 +151,7 @@ def predict(
             format=kind,
             encoding=encoding,
             columns=columns,
+            preferred=bundle.manifest.get("columns"),
             unit=bundle.task.unit,
             use="test",
         )

@@ -66,7 +66,7 @@ def test_labels_that_yaml_or_pandas_would_change_stay_as_they_are(cli: Run, clas
 
 
 def test_eval_reads_a_table_and_gives_the_metrics_of_labels(cli: Run, classifier: Path, texts: Path) -> None:
-    ran = cli("eval", classifier, "--data", texts, "--columns", "label=Kind of news")
+    ran = cli("eval", classifier, "--data", texts)  # the label's column is that of training
     scores = json.loads(ran.out)
     assert scores == json.loads((classifier / "metrics.json").read_text())["dev"]
     assert scores["support"] == sum(label["support"] for label in scores["per_label"].values()) == 32
@@ -316,8 +316,14 @@ def test_a_test_part_without_labels_is_left_out_and_said(cli: Run, encoder: Path
     assert "its part for testing is not used" in ran.err
 
 
-@pytest.mark.parametrize(("setting", "said"), [("options.window=1", "options.window: 1"), ("options.separator=", "separator"),
-                                               ("options.class_weights={nothing: 2}", "'nothing'")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("options.window=1", "options.window: 1"),
+        ("options.separator=", "separator"),
+        ("options.class_weights={nothing: 2}", "'nothing'"),
+    ],
+)
 def test_options_that_cannot_be_are_refused_before_anything_is_trained(
     cli: Run, encoder: Path, texts: Path, setting: str, said: str
 ) -> None:
