@@ -168,7 +168,7 @@ class Target:
         return (self.labels[int(answer.argmax())],)
 
     def tune(self, raws: Sequence[Raw], answers: Sequence[Answer]) -> Target:
-        """Return the target with the thresholds that give the best F1 on development data, a label at a time.
+        """Return the target with the thresholds, one a label, that give the best micro F1 on development data.
 
         Labels with fewer than 10 positives share the threshold that is best for all labels together.
         """
@@ -178,12 +178,7 @@ class Target:
         truth, scores = classification.indicators(known, self.labels), np.stack(answers)
         if not truth.any():
             return self
-        shared = classification.best_threshold(truth.ravel(), scores.ravel())
-        thresholds = tuple(
-            classification.best_threshold(truth[:, i], scores[:, i]) if truth[:, i].sum() >= _ENOUGH else shared
-            for i in range(len(self.labels))
-        )
-        return replace(self, thresholds=thresholds)
+        return replace(self, thresholds=tuple(classification.best_thresholds(truth, scores, enough=_ENOUGH)))
 
     def score(self, golds: Sequence[tuple[Raw | None, Place]], answers: Sequence[Answer]) -> dict[str, Any]:
         """Return the metrics; raises DataError where there is nothing to score or a row has no gold."""

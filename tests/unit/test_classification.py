@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from scipy.stats import linregress, rankdata
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score, root_mean_squared_error
 
-from bertft.scoring.classification import best_threshold, label_scores, label_set_scores, ranking_scores, value_scores
+from bertft.scoring.classification import (
+    best_threshold,
+    best_thresholds,
+    label_scores,
+    label_set_scores,
+    ranking_scores,
+    value_scores,
+)
 
 quick = settings(max_examples=80)
 near = {"abs": 1e-9}
@@ -191,3 +198,26 @@ def test_a_threshold_stands_halfway_between_two_scores() -> None:
     scores: Any = np.array([0.9, 0.7, 0.2, 0.1])
     assert best_threshold(np.array([1, 1, 0, 0]), scores) == pytest.approx(0.45)
     assert best_threshold(np.array([1, 1, 1, 1]), scores) == pytest.approx(0.05)
+
+
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(2, 30), labels=st.integers(1, 5), enough=st.integers(1, 6))
+def test_thresholds_of_labels_never_lose_to_one_for_all(seed: int, rows: int, labels: int, enough: int) -> None:
+    generator = np.random.default_rng(seed)
+    gold = (generator.random((rows, labels)) < 0.4).astype(np.int64)
+    gold[0, 0] = 1
+    scores = (generator.random((rows, labels)) * 0.6 + 0.4 * gold * generator.random((rows, labels))).round(2)
+
+    def micro(thresholds: Any) -> float:
+        guess = scores >= np.asarray(thresholds)
+        return 2 * float((guess & (gold == 1)).sum()) / float(guess.sum() + gold.sum())
+
+    found = best_thresholds(gold, scores, enough=enough)
+    every = [*np.unique(scores), 2.0]
+    assert micro(found) >= max(micro([cut] * labels) for cut in every) - 1e-12
+    shared = best_threshold(gold.ravel(), scores.ravel())
+    assert all(found[i] == shared for i in range(labels) if gold[:, i].sum() < enough)
+    for i in (i for i in range(labels) if gold[:, i].sum() >= enough):  # no label gains by another one after the rest
+        least = int(gold.sum(axis=0)[i])
+        last = [j for j in range(labels) if gold[:, j].sum() >= enough and (gold[:, j].sum(), -j) < (least, -i)]
+        if not last:
+            assert micro(found) >= max(micro([*found[:i], cut, *found[i + 1 :]]) for cut in every) - 1e-12
