@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bertft.data import columnar
+from bertft.data import columnar, formats
 from bertft.data.row import Part
 from bertft.errors import BertftError, DataError, UsageError
 
@@ -192,6 +192,13 @@ def test_a_cached_data_set_is_read_without_a_network(cache: Path, capfd: pytest.
         assert read(path) == NAMED[:1]
     assert read("hub:owner/tins:default", Part("test", "train")) == NAMED[:1]
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_address_that_names_its_split_has_no_parts_to_score_with(cache: Path) -> None:
+    """Else the split that is trained on would be taken for dev and test."""
+    fill(cache, "default", train=ROWS, test=ROWS[:1])
+    assert formats.parts("hub:owner/tins") == ("train", "test")
+    assert formats.parts("hub:owner/tins:train") == formats.parts("hub:owner/tins:default:train") == ()
 
 
 def test_several_configurations_must_be_told_apart(cache: Path) -> None:
