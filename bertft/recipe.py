@@ -346,7 +346,8 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     known: dict[str, Any] = {}
     for key, value in values.items():
         if key not in hints:
-            problems.append((key, _unknown(key, key, hints)))
+            trainers = f"unknown key {key!r}; it is `trainer.{key}`"
+            problems.append((key, trainers if key in trainer_fields() else _unknown(key, key, hints)))
             continue
         if value is None and key in _SECTIONS:
             continue

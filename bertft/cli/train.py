@@ -100,6 +100,7 @@ def train_command(
 
     for split in ("dev", "test"):
         if split in result:
-            say(f"\n{split}\n{score_table(result[split])}")
+            title = "all folds, each scored by the model that did not see it" if split == "dev" and folds else split
+            say(f"\n{title}\n{score_table(result[split])}")
     say(f"\nmodel: {result['model']}  (try: bertft predict {result['model']} FILE)")
     print(encode(result))

@@ -59,7 +59,7 @@ def read(path: str, part: Part) -> Found:
     if tables:
         names = splits.pick(part, tuple(tables), path)
         chosen = [table for name in names for table in tables[name]]
-        note = f", {' and '.join(names)} of the parts {', '.join(tables)}"
+        note = splits.describe(names, tuple(tables))
     else:
         if part.name is not None:
             raise DataError(f"there is no part {part.name!r}: this is one table", place=path)

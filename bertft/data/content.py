@@ -5,6 +5,7 @@ In come records as readers give them and the name of a field, out goes whether i
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ Record = Mapping[str, Any]
 
 _FEW_ROWS = 8  # in fewer, a label need not have come twice
 _ID_ROWS = 20  # so many records, all with values of their own, have no labels in that field
+_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
 
 
 def fits(role: str, field: str, sample: Iterable[Record]) -> bool:
@@ -39,7 +41,7 @@ def texts(count: int, fields: Sequence[str], sample: Sequence[Record]) -> list[s
     various = [field for field in fields if len({*_values(field, sample)}) > 0.5 * len(sample)]
     if len(sample) >= _FEW_ROWS and len(various) >= count:  # long names of labels beside short texts
         fields = various
-    sizes = {field: _size(field, sample) for field in fields if fits("text", field, sample)}
+    sizes = {field: size(field, sample) for field in fields if fits("text", field, sample)}
     ranked = sorted((field for field in sizes if sizes[field] > 0), key=lambda field: -sizes[field])
     if len(ranked) < count:
         return []
@@ -56,9 +58,9 @@ def _values(field: str, sample: Iterable[Record]) -> list[str]:
     return [str(value) for record in sample if (value := record.get(field)) not in (None, "")]
 
 
-def _size(field: str, sample: Sequence[Record]) -> float:
+def size(field: str, sample: Sequence[Record]) -> float:
     """Return the mean length of a field's strings; 0 for numbers, which are no text."""
-    texts = [value for record in sample if isinstance(value := record.get(field), str) and not _is_number(value)]
+    texts = [value for record in sample if isinstance(value := record.get(field), str) and as_number(value) is None]
     return sum(map(len, texts)) / max(1, len(sample))
 
 
@@ -82,12 +84,14 @@ def is_label(field: str, sample: Sequence[Record]) -> bool:
     distinct = len({*values})
     if distinct == 1 and len(values) >= _FEW_ROWS:  # Prodigy's `accept`
         return False
-    if all(map(_is_number, values)):
-        numbers = [float(value) for value in values]
+    numbers = [number for value in values if (number := as_number(value)) is not None]
+    if len(numbers) == len(values):
         running = len(numbers) > 2 and numbers == sorted(numbers) and distinct == len(numbers)
         return not running or any("." in value for value in values)
     return len(values) < _ID_ROWS or distinct <= 0.5 * len(values)
 
 
-def _is_number(value: str) -> bool:
-    return re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", value) is not None
+def as_number(text: str) -> float | None:
+    """Return the number that the text is written as, and nothing else (`nan`, `1_000` and `٣` are text)."""
+    number = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return number if math.isfinite(number) else None  # 1e999 is no number either

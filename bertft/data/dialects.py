@@ -57,15 +57,25 @@ def dialect_of(source: Source, given: Mapping[str, str], delimiters: str = ",;\t
     return _with_header(Dialect(delimiters[0], quoted=delimiters[0] != "\t"), lines, given, columns=1)  # one column
 
 
-def is_table(lines: Sequence[Line]) -> bool:
-    """Say whether lines of which nothing is known are a table, and no running text with commas in it."""
+def is_table(lines: Sequence[Line], *, headed: bool = False) -> bool:
+    """Say whether lines of which nothing is known are a table, and no running text with commas in it.
+
+    `headed`: only a table whose header has usual names counts, as lines of text may have tabs too.
+    """
     dialect = infer(lines, {})
-    if dialect is None:
+    if dialect is None or (headed and not dialect.head):
         return False
     found = list(records(lines, dialect, lambda count: count == len(dialect.names)))
+    if headed and len(found) < 2:
+        return False
     good = sum(dialect.least <= len(record.cells) <= len(dialect.names) for record in found)
     known = dialect.head and any(map(is_known, dialect.names))
-    return good >= 0.95 * len(found) and (dialect.delimiter == "\t" or bool(known))
+    return good >= 0.95 * len(found) and ((dialect.delimiter == "\t" and not headed) or bool(known))
+
+
+def is_header(line: str) -> bool:
+    """Say whether a line by itself looks like the header of a table: two of its cells are usual names."""
+    return any(sum(is_known(cell.strip(' "')) for cell in line.split(delimiter)) > 1 for delimiter in ",;\t|")
 
 
 def infer(lines: Sequence[Line], given: Mapping[str, str], delimiters: str = ",;\t|") -> Dialect | None:

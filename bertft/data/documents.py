@@ -38,7 +38,7 @@ def read(source: Source, part: Part, *, labelled: bool) -> Found:
         if found:
             names = splits.pick(part, tuple(found), source.path)
             reads = [_read(document, found[name], source.path, labelled=labelled) for name in names]
-            what = f"{reads[0].description}, {' and '.join(names)} of the parts {', '.join(found)}"
+            what = reads[0].description + splits.describe(names, tuple(found))
             return Found(what, (row for one in reads for row in one.rows))
     if part.name is not None:
         raise DataError(f"there is no part {part.name!r}: the document has none", place=source.path)

@@ -85,7 +85,7 @@ def read(path: str, part: Part, *, encoding: str | None) -> Found:
         raise DataError(f"there is no part {part.name!r}: the directory has none", place=path)
     chosen = splits.pick(part, names, path) if names else ()
     founds = [_read(folder / name, encoding) for name in chosen] or [_read(folder, encoding)]
-    note = f", {' and '.join(chosen)} of the parts {', '.join(names)}" if names else ""
+    note = splits.describe(chosen, names) if names else ""
     return Found(founds[0].description + note, (row for found in founds for row in found.rows))
 
 

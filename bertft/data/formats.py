@@ -111,13 +111,15 @@ def read(
         raise DataError("this is a directory, not a file", place=path, help="name one file in it")
     match chosen:
         case "conll":
+            if not any("tokens" in roles for roles in wanted):
+                raise _no_columns(Place(path, 1), wanted)
             layout = conll.layout_of(source, given, labelled=labelled)
             rows = conll.read(source, layout, unit=unit, labelled=labelled)
             return Input(path, chosen, rows, str(layout), source, layout)
         case "text":
             if given:
                 raise UsageError(f"--columns: {path} is plain text, which has none", help="name its `--format`")
-            return Input(path, chosen, text.read(source), "plain text", source)
+            return Input(path, chosen, text.read(source), f"plain text{'' if format else _doubt(source)}", source)
         case "jsonl":
             plain = Input(path, chosen, jsonl.read(source, labelled=labelled), "JSON Lines", source)
         case "csv" | "tsv":
@@ -244,7 +246,7 @@ def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled
     if suffix in ("csv", "tsv"):
         return suffix
     if plain:
-        return "text"
+        return "text" if source.path == "-" else _sniff_lines(source)
     if source.path == "-" and not labelled:
         raise DataError(
             f"stdin is no JSON Lines, and a line of text is no {' + '.join(needs[0])}",
@@ -252,6 +254,30 @@ def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled
             help="for a table pass `--format csv` or `--format tsv`",
         )
     return _sniff_table(source, wanted, given)
+
+
+def _sniff_lines(source: Source) -> Format:
+    """Say what a file to predict from is: labelled lines, a table with a header that is known, or plain text."""
+    from bertft.data import fasttext
+
+    lines = dialects.sample(source, {})
+    return "fasttext" if fasttext.is_fasttext(lines) else "csv" if dialects.is_table(lines, headed=True) else "text"
+
+
+def _doubt(source: Source) -> str:
+    """Say what the first line of plain text looks like, where that is another format."""
+    first = next((line for line in source.sample(_first_filled_line) if line.content.strip()), None)
+    if first is None:
+        return ""
+    layout = conll.infer([first])
+    columns = layout is not None and conll.has_scheme_tags([first], layout)
+    what = "conll" if columns else "csv" if dialects.is_header(first.content) else ""
+    return f"; its first line looks like {what}, which `--format {what}` reads" if what else ""
+
+
+def _no_columns(place: Place, wanted: Wanted) -> DataError:
+    advice = f"column files are for `bertft train ner`; this task reads {' + '.join(wanted[0])}"
+    return DataError("this is a column file, a token a line", place=place, help=advice)
 
 
 def _sniff_table(source: Source, wanted: Wanted, given: Mapping[str, str]) -> Format:
@@ -266,13 +292,11 @@ def _sniff_table(source: Source, wanted: Wanted, given: Mapping[str, str]) -> Fo
     columns = layout is not None and conll.has_scheme_tags(lines, layout)
     if not columns and dialects.is_table(lines):
         return "csv"
-    what = "a column file (a token a line)" if columns else "plain text"
+    place = Place(source.path, lines[0].number)
+    if columns:
+        raise _no_columns(place, wanted)
     advice = f"the task reads {' + '.join(wanted[0])}: a table, JSON or JSON Lines; `--format` names which it is"
-    raise DataError(
-        f"this looks like {what}: {lines[0].content[:60]!r}",
-        place=Place(source.path, lines[0].number),
-        help="column files are for `bertft train ner`" if columns else advice,
-    )
+    raise DataError(f"this looks like plain text: {lines[0].content[:60]!r}", place=place, help=advice)
 
 
 def _suffix(path: str) -> Format | None:

@@ -27,6 +27,12 @@ def uses(names: Sequence[str]) -> frozenset[str]:
     return frozenset(use for use, usual in _USUAL.items() if not lower.isdisjoint(usual))
 
 
+def describe(chosen: Sequence[str], names: Sequence[str]) -> str:
+    """Return what is said of the `chosen` parts of an input: that they are read, and that the others are not."""
+    rest = ", ".join(name for name in names if name not in chosen)
+    return f", {' and '.join(chosen)}{f' (not read here: {rest})' if rest else ''}"
+
+
 def pick(part: Part, names: Sequence[str], path: str) -> tuple[str, ...]:
     """Return those of `names` that `part` means; raises DataError, which lists them, where it means another."""
     listed = f"its parts are {', '.join(names)}"

@@ -309,9 +309,13 @@ def _untold(
     missing = [role for role in need if role not in found]
     fact = f"it cannot be told which field is the {' and which the '.join(missing)}"
     shown = dict(found)
-    for role in missing:  # an example, of fields that could be it
-        likely = (field for field in _open(fields, shown) if content.fits(role, field, sample))
-        shown[role] = next(likely, "NAME")
+    for role in missing:  # an example, of fields that could be it: texts are long, labels are few
+        likely = [field for field in _open(fields, shown) if content.fits(role, field, sample)]
+        if role == "label":
+            likely.sort(key=lambda field: not content.is_label(field, sample))
+        elif role not in ("tokens", "tags", "entities"):
+            likely.sort(key=lambda field: -content.size(field, sample))
+        shown[role] = next(iter(likely), "NAME")
     example = ",".join(f"{role}={_joined(shown[role])}" for role in need)
     lines = [f"name the fields, for example `--columns {example}`; they are", *_sketches(fields, sample)]
     if "label" in missing and any(_one("entities", [f], sample) for f in fields):

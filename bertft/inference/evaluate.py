@@ -14,8 +14,12 @@ from bertft.bundle.store import open_bundle
 from bertft.console import detail, say, warn
 from bertft.data import formats
 from bertft.data.formats import Format
+from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
 from bertft.tasks.base import Counts, Task
+
+_TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
+"""The roles of what a model reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,23 @@ def read_labelled(
         use=use,
     )
     say(opened.describe())
+    texts = [role for alternative in task.wanted for role in alternative if role in _TEXTS]
     excluded: Counter[str] = Counter()
+    empty: list[Place] = []
     parsed = []
     for row in islice(opened.rows, limit):
         if row.excluded:
             excluded[row.excluded] += 1
-        else:
-            parsed.append(task.parse(row, labelled=True))
+            continue
+        parsed.append(task.parse(row, labelled=True))
+        if any(_is_empty(row.get(role)) for role in texts):
+            empty.append(row.place)
+    if limit and next(opened.rows, None) is not None:
+        say(f"{path}: only its first {limit:,} rows are read, as --limit says")
     for reason, count in excluded.items():
         warn(f"{path}: {count:,} rows left out: {reason}")
+    if empty:
+        warn(f"{path}: empty texts: {len(empty):,}, the first at {empty[0]}; they count like others")
     try:
         examples, notes, warnings = task.convert(parsed)
     except DataError as error:
@@ -71,6 +83,10 @@ def read_labelled(
     for warning in warnings:
         warn(f"{path}: {warning}")
     return Labelled(examples, {"path": path, "sha256": _hash(path, examples), "rows": len(examples)})
+
+
+def _is_empty(text: object) -> bool:
+    return text == [] or (isinstance(text, str) and not text.strip())
 
 
 def evaluate(

@@ -204,7 +204,10 @@ def text_of(row: Row, role: str) -> str:
     value = row.get(role)
     if not isinstance(value, str):
         fields = ", ".join(map(repr, list(row.values)[:20]))
-        fact = f"the row has no `{role}`" if value is None else f"`{role}` is no text but {str(value)[:40]!r}"
+        name = row.roles.get(role, role)
+        fact = f"`{role}` is no text but {str(value)[:40]!r}"
+        if value is None:
+            fact = f"the field {name!r} is null" if name in row.values else f"the row has no `{role}`"
         advice = f"the fields are {fields}; name the right one with `--columns {role}=…`" if row.values else None
         raise DataError(fact, place=row.place, help=advice)
     return value.encode("utf-8", "replace").decode()  # halves of surrogate pairs, which a tokenizer cannot read
@@ -212,4 +215,6 @@ def text_of(row: Row, role: str) -> str:
 
 def label_of(row: Row) -> Raw:
     """Return the label of a row; raises DataError where it has none."""
+    if row.roles.get("label", "label") == "label" and "label" not in row.values:
+        raise DataError("the row has no label", place=row.place, help="name its field with `--columns label=…`")
     return raw_label(row.get("label"), row.place)

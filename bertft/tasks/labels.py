@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+from bertft.data.content import as_number
 from bertft.data.row import Place
 from bertft.errors import DataError, did_you_mean
 
@@ -22,7 +22,7 @@ _TOLD = 5  # labels that are named one by one
 
 
 def raw_label(value: object, place: Place) -> Raw:
-    """Return a row's label as text, or as the texts of a list; raises DataError where there is none."""
+    """Return a row's label as text without blanks around it, or as the texts of a list; raises DataError for none."""
     if isinstance(value, list | tuple):
         return tuple(_text(item, place) for item in value)
     return _text(value, place)
@@ -31,7 +31,7 @@ def raw_label(value: object, place: Place) -> Raw:
 def _text(value: object, place: Place) -> str:
     match value:
         case str():
-            return value.encode("utf-8", "replace").decode()  # halves of surrogate pairs, which no file can hold
+            return value.strip().encode("utf-8", "replace").decode()  # halves of surrogate pairs: no file can hold them
         case bool():
             return "true" if value else "false"
         case float() if value.is_integer():
@@ -39,8 +39,15 @@ def _text(value: object, place: Place) -> str:
         case int() | float() if not math.isnan(value):  # NaN is how data frames write nothing
             return str(value)
         case None | float():
-            raise DataError("the row has no label", place=place, help="name its field with `--columns label=…`")
+            advice = "leave the row out, or name another field with `--columns label=…`"
+            raise DataError(f"the label is {'null' if value is None else 'NaN'}", place=place, help=advice)
     raise DataError(f"{str(value)[:60]!r} is no label", place=place, help="a label is text, a number or a list of them")
+
+
+def alike(label: str) -> str:
+    """Return a label without what programs change about it: case, and how a number is written (`True`, `4.0`)."""
+    number = as_number(label)
+    return label.casefold() if number is None else repr(number)
 
 
 def unseen(seen: Counter[str], where: Mapping[str, Place], known: Sequence[str]) -> list[str]:
@@ -112,12 +119,3 @@ def find_separator(texts: Sequence[str], *, strict: bool) -> str | None:
         if best is None or count > best[0]:
             best = count, sign
     return best[1] if best else None
-
-
-_NUMBER = re.compile(r"\s*[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?\s*", re.ASCII)
-
-
-def as_number(text: str) -> float | None:
-    """Return the number that the text is written as, and nothing else (`nan`, `1_000` and `٣` are text)."""
-    number = float(text) if _NUMBER.fullmatch(text) else math.inf
-    return number if math.isfinite(number) else None  # 1e999 is no number either

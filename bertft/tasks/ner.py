@@ -47,6 +47,8 @@ from bertft.text.schemes import (
 )
 from bertft.text.windows import cut, owners
 
+_TOLD = 10  # spans that do not fit which are named one by one
+
 
 @dataclass(frozen=True, slots=True)
 class NerOptions:
@@ -136,7 +138,10 @@ class Ner:
         if not examples:
             raise DataError("there is no record in the file")
         sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
+        tagged = any(example.tokenized for example in examples)
         given = None if self.options.scheme == "auto" or self.labels else self.options.scheme
+        if not tagged:
+            given = "BIO"  # as character spans are written in
         style, inconsistent, total = detect(sentences, given)
         if self.labels and self.style.scheme == "plain":
             style, inconsistent = TagStyle("plain"), 0
@@ -144,16 +149,19 @@ class Ner:
             style = TagStyle("IO")  # the model has entities: so has the file, though this one has no `O` to show it
         found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
         notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
-        if (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
+        if not tagged:
+            notes = [f"character spans, as tags of {sum(len(example.words) for example in examples):,} words"]
+        elif (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
             notes[0] += f"; written as {style.separator.join('BX' if style.order == 'prefix' else 'XB')}"
         if inconsistent:
             notes += self._inconsistent(examples, style)
         converted = [example.converted(style) for example in examples]
-        adjusted = [(example.place, what) for example in examples for what in example.adjusted]
+        adjusted = [f"{example.place}: {what}" for example in examples for what in example.adjusted]
         warnings = self._unknown_labels(converted)
         if adjusted:
-            first = f"{adjusted[0][1]} at {adjusted[0][0]}"
-            warnings.append(f"{len(adjusted)} character spans do not fit the words; the first: {first}")
+            more = f"\n  and {len(adjusted) - _TOLD} more" if len(adjusted) > _TOLD else ""
+            shown = "".join(f"\n  {one}" for one in adjusted[:_TOLD])
+            warnings.append(f"{len(adjusted)} character spans do not fit the words:{shown}{more}")
         return converted, notes, warnings
 
     def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
@@ -353,7 +361,11 @@ class Ner:
         answer: dict[str, Any] = {}
         if self.style.scheme != "plain":
             answer["entities"] = [self._entity(example, entity) for entity in prediction.entities]
-        if example.tokenized or self.style.scheme == "plain":
+        by_word = example.tokenized or self.style.scheme == "plain"
+        if not example.tokenized and (by_word or scores):  # the words are ours, so they must be told
+            answer["tokens"] = [example.text[start:end] for start, end in example.spans]
+            answer["offsets"] = [list(span) for span in example.spans]
+        if by_word:
             answer["tags"] = list(prediction.tags)
         if scores:
             answer["scores"] = [round(float(p), 4) for p in np.exp(prediction.scores)]
@@ -369,7 +381,8 @@ class Ner:
         return ("tags",) if self.style.scheme == "plain" else ("entities",)
 
     def cells(self, example: Example, prediction: Tagging) -> dict[str, str]:
-        return {key: encode(value) for key, value in self.render(example, prediction, scores=False).items()}
+        answer = self.render(example, prediction, scores=False)
+        return {name: encode(answer[name]) for name in self.cell_names}
 
     def columns(self, example: Example, prediction: Tagging) -> tuple[list[str], list[str]] | None:
         return list(example.words), list(prediction.tags)

@@ -110,7 +110,7 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
 
 
 def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
-    spans = split_words(text)
+    spans = _given_words(row, text) or split_words(text)
     words = tuple(_well_formed(text[start:end]) for start, end in spans)
     example = Example(row.place, words, text, tuple(spans), (len(words),), False)
     if not labelled:
@@ -139,6 +139,18 @@ def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
         for i in inside:
             tags[i] = f"{'B' if i == inside[0] else 'I'}-{label}"
     return replace(example, written=tuple(tags), adjusted=tuple(adjusted))
+
+
+def _given_words(row: Row, text: str) -> list[Span] | None:
+    """Return the offsets of the words that an annotation tool has cut, as Prodigy keeps them; None where none are."""
+    tokens = row.get("tokens")
+    if not isinstance(tokens, list) or not all(isinstance(token, dict) for token in tokens):
+        return None
+    spans = [(token.get("start"), token.get("end")) for token in tokens]
+    edges = [edge for span in spans for edge in span]
+    if not all(isinstance(edge, int) for edge in edges) or edges != sorted(edges) or max(edges, default=0) > len(text):
+        return None
+    return [(start, end) for start, end in spans if text[start:end].strip()]
 
 
 def _character_span(row: Row, item: object, length: int) -> tuple[int, int, str]:

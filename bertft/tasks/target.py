@@ -7,14 +7,15 @@ share this file; what they do not share is how texts become windows.
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from bertft.data.content import as_number
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, did_you_mean
 from bertft.scoring import classification
@@ -24,7 +25,7 @@ from bertft.tasks.labels import (
     SEPARATORS,
     ProblemType,
     Raw,
-    as_number,
+    alike,
     find_separator,
     infer_problem_type,
     sorted_labels,
@@ -89,7 +90,17 @@ class Target:
     # -- labels --------------------------------------------------------------------------------------------------------
 
     def names(self, raw: Raw | None) -> tuple[str, ...]:
-        """Return the labels of a row; none for a value."""
+        """Return the labels of a row, by the names that training had for them; none for a value."""
+        return tuple(dict.fromkeys(map(self._own, self._written(raw))))
+
+    def _own(self, label: str) -> str:
+        """Return the label of the model that a file may write in another way: `True` for `true`, `4.0` for `4`."""
+        if not self.labels or label in self.labels:
+            return label
+        same = [own for own in self.labels if alike(own) == alike(label)]
+        return same[0] if len(same) == 1 else label
+
+    def _written(self, raw: Raw | None) -> tuple[str, ...]:
         if raw is None or self.is_value:
             return ()
         if not self.is_set:
@@ -126,18 +137,22 @@ class Target:
         return self.labels.index(gold[0]) if gold[0] in self.labels else None
 
     def unknown(self, rows: Iterable[tuple[Raw | None, Place]]) -> list[str]:
-        """Return a warning for each label that training has not seen.
+        """Return a warning for each label that training has not seen, or not in this writing.
 
         Raises DataError where it has seen none, or where a row has not what the task needs.
         """
         seen: Counter[str] = Counter()
         where: dict[str, Place] = {}
+        rewritten: Counter[tuple[str, str]] = Counter()
         known = 0
         for raw, place in rows:
-            gold = () if raw is None else self.gold(raw, place)
-            for label in gold if isinstance(gold, tuple) else ():
-                known += label in self.labels
-                if label not in self.labels:
+            if raw is not None:
+                self.gold(raw, place)
+            for label in self._written(raw):
+                own = self._own(label)
+                known += own in self.labels
+                rewritten[label, own] += own != label
+                if own not in self.labels:
                     seen[label] += 1
                     where.setdefault(label, place)
         if seen and not known:
@@ -146,7 +161,8 @@ class Target:
             raise DataError(
                 f"none of the file's labels was in the training data, first {first!r}", place=where[first], help=advice
             )
-        return unseen(seen, where, self.labels)
+        others = [f"label {label!r} ({n} times) is read as {own!r}" for (label, own), n in (+rewritten).items()]
+        return [*others, *unseen(seen, where, self.labels)]
 
     # -- answers -------------------------------------------------------------------------------------------------------
 
@@ -211,7 +227,7 @@ class Target:
         every = [*self.labels, *sorted({label for row in names for label in row} - {*self.labels})]
         chosen = [self.chosen(answer) for answer in answers]
         if self.is_set:
-            return [classification.indicators(rows, every).tolist() for rows in (names, chosen)]  # type: ignore[return-value]
+            return classification.indicators(names, every).tolist(), classification.indicators(chosen, every).tolist()
         ids = {label: i for i, label in enumerate(every)}
         return [ids[row[0]] for row in names], [ids[row[0]] for row in chosen]
 
@@ -266,10 +282,9 @@ class Target:
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Target:
         """Return the target of a plain transformers model: by its `problem_type`, or by how many labels it has."""
         given = config.get("problem_type")
-        kinds: dict[Any, ProblemType] = {kind: kind for kind in ProblemType.__args__}  # type: ignore[attr-defined]
-        return cls(
-            kinds.get(given) or ("regression" if len(labels) == 1 else "single_label_classification"), tuple(labels)
-        )
+        if given not in get_args(ProblemType):
+            given = "regression" if len(labels) == 1 else "single_label_classification"
+        return cls(cast("ProblemType", given), tuple(labels))
 
 
 def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> tuple[Target, list[str]]:
@@ -311,7 +326,19 @@ def learn(options: TargetOptions, rows: Sequence[tuple[Raw | None, Place]]) -> t
             place=first,
             help="is this the column of the labels? `--columns label=…`",
         )
-    return replace(draft, labels=labels), [f"{note}; {len(labels)} labels"]
+    return replace(draft, labels=labels), [f"{note}; {len(labels)} labels", *_doubts(labels, golds)]
+
+
+def _doubts(labels: Sequence[str], golds: Sequence[tuple[str, ...] | float]) -> Iterator[str]:
+    """Yield what may be wrong with labels: an empty one, and those that differ only in how they are written."""
+    if (empty := golds.count(("",))) > 0:
+        yield f"empty labels: {empty:,}, learnt as a label like others"
+    same: defaultdict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        same[alike(label)].append(label)
+    for group in same.values():
+        if len(group) > 1:
+            yield f"the labels {' and '.join(map(repr, group))} are learnt as {len(group)}, though they look like one"
 
 
 def objective(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any, Literal
 
 from bertft.bundle import store
@@ -93,7 +94,9 @@ def plan(
         kept, held = split.hold_out(
             train.examples, share=recipe.holdout, seed=recipe.seed, keys=task.group, labels=task.labels_of
         )
-        say(f"no --dev: {len(held):,} of {len(train.examples):,} rows held out by group, seed {recipe.seed}")
+        total = len(train.examples)
+        share = f"{len(held):,} of {total:,} rows ({len(held) / total:.0%}) held out at random, seed {recipe.seed}"
+        say(f"no --dev: {share}; rows of one text, question or document stay together")
         train, held_out = _part(train, kept), _part(train, held)
     tested = read(test, task, "test") if test else None
     if test is None and "test" in inside:
@@ -101,6 +104,7 @@ def plan(
             tested = read(data, task, "test")
         except DataError as error:  # many published data sets keep the labels of their test part back
             warn(f"{data}: its part for testing is not used: {error.fact}")
+    _warn_of_twins((("--data", data, train), ("--dev", dev, held_out), ("--test", test, tested)))
 
     checkpoint = load.resolve(recipe.model)
     config = load.load_config(checkpoint)
@@ -120,6 +124,15 @@ def plan(
         say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
     report_counts(counts)
     return job
+
+
+def _warn_of_twins(files: Sequence[tuple[str, str | None, Labelled | None]]) -> None:
+    """Warn where two options name the same rows; a file of several parts may be named for each of them."""
+    for (first, source, one), (second, path, other) in combinations(files, 2):
+        if not path or one is None or other is None or one.info["sha256"] != other.info["sha256"]:
+            continue
+        if source != path or one.examples == other.examples:
+            warn(f"{second} has the same rows as {first}: what is scored on them says nothing about other data")
 
 
 def _encoded(

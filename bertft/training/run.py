@@ -129,7 +129,10 @@ def _cross_validate(
 
 def _inputs(job: Job) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one that was interrupted."""
-    settings = {f"recipe {key}": value for key, value in asdict(job.recipe).items()}
+    settings: dict[str, Any] = {}
+    for key, value in asdict(job.recipe).items():
+        section = value if isinstance(value, dict) else {}
+        settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
     data = {f"data {name}": rows.info["sha256"] for name, rows in job.named().items()}
     return {**settings, **data, "labels": list(job.task.head().labels), "rows": len(job.train.examples)}
 

@@ -329,3 +329,65 @@ def test_options_that_cannot_be_are_refused_before_anything_is_trained(
 ) -> None:
     command = ("train", "classify", "--data", texts, "--columns", "label=Kind of news", "--model", encoder, "--dry-run")
     cli(*command, "--set", setting).fails(2, said)
+
+
+def dry(cli: Run, encoder: Path, task: str, *arguments: object) -> str:
+    """Return what a dry run says."""
+    ran = cli("train", task, *arguments, "--model", encoder, "--dry-run")
+    assert ran.code == 0, ran.err
+    return str(ran.err)
+
+
+def test_empty_texts_and_labels_are_counted(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = [[text, kind(text)] for text in SENTENCES]
+    path.write_text(table([["text", "label"], *rows, ["", "home"], [" ", "job"], ["Lima .", ""]]))
+    said = dry(cli, encoder, "classify", "--data", path)
+    assert f"warning: {path}: empty texts: 2, the first at {path}:34; they count like others\n" in said
+    assert f"{path}: empty labels: 1, learnt as a label like others\n" in said
+
+
+def test_a_limit_that_leaves_rows_out_is_said(cli: Run, encoder: Path, texts: Path) -> None:
+    arguments = ("--data", texts, "--columns", "label=Kind of news", "--limit")
+    assert "only its first 20 rows are read, as --limit says\n" in dry(cli, encoder, "classify", *arguments, 20)
+    assert "--limit" not in dry(cli, encoder, "classify", *arguments, 32)
+
+
+def test_one_file_for_several_options_is_said(cli: Run, encoder: Path, texts: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_bytes(texts.read_bytes())
+    same = ("--columns", "label=Kind of news", "--data", texts, "--dev", texts, "--test", other)
+    said = dry(cli, encoder, "classify", *same)
+    for second, first in (("--dev", "--data"), ("--test", "--data"), ("--test", "--dev")):
+        assert f"warning: {second} has the same rows as {first}: " in said
+    parts = tmp_path / "all.json"
+    rows = [{"text": text, "label": kind(text)} for text in SENTENCES]
+    parts.write_text(json.dumps({"train": rows, "dev": rows[:6], "oos_dev": rows}))
+    said = dry(cli, encoder, "classify", "--data", parts)
+    assert "the same rows" not in said
+    assert "train (not read here: dev, oos_dev)" in said
+
+
+def test_null_fields_are_called_so(cli: Run, encoder: Path, tmp_path: Path) -> None:
+    for row, fact in (
+        ({"text": None, "label": "a"}, "the field 'text' is null"),
+        ({"text": "b", "label": None}, "the label is null"),
+        ({"text": "b", "label": float("nan")}, "the label is NaN"),
+        ({"text": "b"}, "the row has no label"),
+        ({"label": "a"}, "the row has no `text`"),
+    ):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("\n".join(json.dumps(r) for r in ({"text": "a", "label": "a"}, row)) + "\n")
+        cli("train", "classify", "--data", path, "--model", encoder, "--dry-run").fails(3, fact, f"--> {path}:2")
+
+
+def test_the_trainer_s_settings_are_found_for_who_forgets_their_section(cli: Run, texts: Path) -> None:
+    ran = cli("train", "classify", "--data", texts, "--set", "num_train_epochs=2")
+    ran.fails(2, "unknown key 'num_train_epochs'", "it is `trainer.num_train_epochs`")
+
+
+def test_a_column_file_is_no_text(cli: Run, classifier: Path, encoder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.conll"
+    path.write_text("Ada\tB-PER\nlives\tO\n\n" * 9)
+    for command in (("predict", classifier, path), ("train", "classify", "--data", path, "--model", encoder)):
+        cli(*command).fails(3, "this is a column file", "bertft train ner")

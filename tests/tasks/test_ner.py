@@ -135,6 +135,59 @@ def test_character_entities_come_back_as_they_were_given() -> None:
     assert [e["text"] for e in answer["entities"]] == ["Café", "São Paulo", "日本", "שלום"]
 
 
+def test_words_that_an_annotation_tool_has_cut_are_the_words() -> None:
+    text = "Start-Up  news"
+    spans = [{"start": 6, "end": 8, "label": "A"}]
+    cut = [{"text": text[a:b], "start": a, "end": b, "id": i} for i, (a, b) in enumerate([(0, 5), (5, 6), (6, 8)])]
+    more = [{"text": " ", "start": 9, "end": 10}, {"text": "news", "start": 10, "end": 14}]
+    parsed = example({"text": text, "entities": spans, "tokens": [*cut, *more]}, labelled=True)
+    assert parsed.words == ("Start", "-", "Up", "news")
+    assert parsed.tags == ("O", "O", "B-A", "O")
+    assert parsed.adjusted == ()
+    for torn in ([{"text": "Start"}], [*cut, {"start": 3, "end": 5}], [{"start": 0, "end": 99}], ["Start", 1]):
+        parsed = example({"text": text, "entities": spans, "tokens": torn}, labelled=True)
+        assert parsed.words == ("Start-Up", "news")
+        assert len(parsed.adjusted) == 1
+
+
+WIDENED = "A 'Start' (0-5) cuts a word and is widened to 'Start-Up'"
+LEFT_OUT = "A 'Up' (6-8) overlaps another and is left out"
+ADJUSTED = (
+    [WIDENED],
+    [WIDENED, LEFT_OUT],
+    [WIDENED, "B 'St' (0-2) overlaps another and is left out", LEFT_OUT],
+)
+
+
+def test_spans_that_do_not_fit_are_located_one_by_one() -> None:
+    rows = [{"text": "Start-Up", "entities": [[0, 5, "A"], [6, 8, "A"], [0, 2, "B"]][: i % 3 + 1]} for i in range(9)]
+    parsed = [TASK.parse(Row(Place("x", i), row), labelled=True) for i, row in enumerate(rows, 1)]
+    _, notes, warnings = TASK.convert(parsed)
+    assert notes == ["character spans, as tags of 9 words"]
+    assert warnings[0].splitlines() == [
+        "18 character spans do not fit the words:",
+        *[f"  x:{line}: {what}" for line in range(1, 6) for what in ADJUSTED[(line - 1) % 3]],
+        f"  x:6: {WIDENED}",
+        "  and 8 more",
+    ]
+
+
+@pytest.mark.parametrize("labels", [LABELS, ("ADJ", "NOUN")])
+def test_answers_by_word_come_with_the_words(labels: tuple[str, ...]) -> None:
+    task = Ner.restore({}, {"labels": list(labels)})
+    parsed = task.parse(Row(Place("x", 1), {"text": "Café in Rome"}), labelled=False)
+    guess = task.decode(parsed, [np.log(np.full((3, len(labels)), 1 / len(labels), dtype=np.float32))])
+    answer = task.render(parsed, guess, scores=True)
+    assert answer["tokens"] == ["Café", "in", "Rome"]
+    assert answer["offsets"] == [[0, 4], [5, 7], [8, 12]]
+    assert len(answer["scores"]) == 3
+    assert ("tags" in answer) == (labels != LABELS)
+    assert set(task.render(parsed, guess, scores=False)) == (
+        {"entities"} if labels == LABELS else {"tokens", "offsets", "tags"}
+    )
+    assert set(task.cells(parsed, guess)) == set(task.cell_names)
+
+
 def test_a_label_unseen_in_training_is_reported_and_scored_as_missed(
     trained: TRAINED, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

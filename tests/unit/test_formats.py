@@ -209,7 +209,11 @@ def test_a_packed_table_is_a_table(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "wanted", "expected"),
     [
-        ("f.txt", CSV, CLASSIFY, "text"),
+        ("f.txt", CSV, CLASSIFY, "csv"),
+        ("f", CSV.replace(",", "\t"), CLASSIFY, "tsv"),
+        ("f.txt", "__label__pos It is good\n__label__neg It is bad\n", CLASSIFY, "fasttext"),
+        ("f.txt", "one\ttwo\nthree\tfour\n", CLASSIFY, "text"),  # text may have tabs in it
+        ("f.txt", "Text, please.\n", CLASSIFY, "text"),
         ("f.csv", CSV, CLASSIFY, "csv"),
         ("f.csv", CSV, NER, "csv"),
         ("f.tsv", CONLL, NER, "conll"),
@@ -223,6 +227,29 @@ def test_to_predict_plain_text_is_the_rest(
     tmp_path: Path, name: str, text: str, wanted: Wanted, expected: Format
 ) -> None:
     assert sniffed(stored(tmp_path, name, text), wanted=wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "hint"),
+    [
+        (CSV, CLASSIFY, "; its first line looks like csv, which `--format csv` reads"),
+        ("Paris NNP B-LOC\n", NER, "; its first line looks like conll, which `--format conll` reads"),
+        ("Text, please.\n", CLASSIFY, ""),
+        ("Oh, no.\n", NER, ""),
+    ],
+)
+def test_stdin_is_text_and_what_it_looks_like_is_said(
+    monkeypatch: pytest.MonkeyPatch, text: str, wanted: Wanted, hint: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    opened = formats.read("-", wanted=wanted)
+    assert (opened.format, opened.description) == ("text", "plain text" + hint)
+
+
+def test_a_column_file_is_refused_by_tasks_that_read_texts(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="this is a column file") as caught:
+        formats.read(str(stored(tmp_path, "f.conll", CONLL)), wanted=CLASSIFY)
+    assert "bertft train ner" in (caught.value.help or "")
 
 
 @pytest.mark.parametrize(

@@ -73,8 +73,43 @@ COMPLAINTS = ["Credit card, prepaid", "Mortgage", "Payday loan, title loan, or p
 def test_what_is_meant_is_read_off_the_labels(labels: list[Any], problem: str, names: tuple[str, ...]) -> None:
     target, notes = learn(TargetOptions(), rows(labels))
     assert (target.problem_type, target.labels) == (problem, names)
-    assert len(notes) == 1
+    assert len(notes) == 1 + ("" in names)
     assert problem.replace("_", " ") in notes[0]
+
+
+def test_doubtful_labels_are_said() -> None:
+    _, notes = learn(TargetOptions(), rows(["yes", "Yes", "no", "", "", "3", "3.0"]))
+    assert notes[1:] == [
+        "empty labels: 2, learnt as a label like others",
+        "the labels '3' and '3.0' are learnt as 2, though they look like one",
+        "the labels 'Yes' and 'yes' are learnt as 2, though they look like one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "other", "own"),
+    [
+        ([True, False], "True", "true"),
+        (["4", "5"], "4.0", "4"),
+        (["4.0", "5.0"], 4, "4.0"),
+        (["pos", "neg"], " pos ", "pos"),
+        (["pos", "neg"], "POS", "pos"),
+    ],
+)
+def test_a_label_written_in_another_way_is_the_same_label(labels: list[Any], other: Any, own: str) -> None:
+    target = learnt(labels)
+    (row,) = rows([other])
+    assert target.names(row[0]) == (own,)
+    assert target.loss_target(*row) == target.labels.index(own)
+    written = str(other).strip()
+    said = [f"label {written!r} (1 times) is read as {own!r}"] if written != own else []
+    assert target.unknown([row]) == said
+
+
+def test_a_label_that_could_be_two_is_neither() -> None:
+    target = learnt(["pos", "Pos", "neg"])
+    (row,) = rows(["POS"])
+    assert target.names(row[0]) == ("POS",)
 
 
 @pytest.mark.parametrize(
