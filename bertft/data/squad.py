@@ -77,8 +77,7 @@ def rows(articles: list[Any], line_of: Callable[[object], int], path: str) -> It
             values["answers"] = question["answers"]
         if isinstance(impossible, bool):
             values["is_impossible"] = impossible
-        contrary = "marked as impossible, but with answers" if impossible is True and values["answers"] else ""
-        yield Row(place, values, error=error, document=number, excluded=contrary)
+        yield Row(place, values, error=error, document=number)
 
 
 def _questions(articles: list[Any]) -> Iterator[tuple[int, Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]]:

@@ -61,9 +61,12 @@ def test_a_file_of_empty_lists_has_no_gold() -> None:
     assert [row.values["answers"] for row in rows(question(answers=[], is_impossible=True))] == [[]]
 
 
-def test_what_contradicts_itself_is_excluded_and_what_is_broken_is_an_error() -> None:
+def test_what_contradicts_itself_is_left_to_the_task() -> None:
     (row,) = rows(question(answers=[ANSWER], is_impossible=True))
-    assert row.excluded == "marked as impossible, but with answers"
+    assert (row.values["answers"], row.values["is_impossible"]) == ([ANSWER], True)
+
+
+def test_what_is_broken_is_an_error() -> None:
     broken = rows(question(question=None), "what?", title=None)
     assert [str(row.error) for row in broken] == [
         "question 'a' has no `question` that is a text\n  --> q.json:3",
