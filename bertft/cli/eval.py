@@ -23,6 +23,7 @@ def eval_command(
     format: options.FormatOption = "auto",
     device: options.Device = "auto",
     batch_tokens: options.BatchTokens = None,
+    backend: options.Backend = "auto",
     trust_remote_code: options.Trust = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -43,6 +44,7 @@ def eval_command(
         limit=limit,
         device=device,
         batch_tokens=batch_tokens,
+        backend=backend,
         metrics=metric or (),
         trust_remote_code=trust_remote_code,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ Columns = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows of each file.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow metrics that are Python files: they are run.")]
+Backend = Annotated[
+    Literal["auto", "torch", "openvino", "onnxruntime"],
+    typer.Option(help="What runs the model; auto: what `bertft export` chose, else torch."),
+]
 BatchTokens = Annotated[int | None, typer.Option(min=1, help="Tokens in a batch, padding included.")]
 FormatOption = Annotated[
     str,

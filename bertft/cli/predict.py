@@ -29,6 +29,7 @@ def predict_command(
     encoding: options.Encoding = None,
     batch_tokens: options.BatchTokens = None,
     device: options.Device = "auto",
+    backend: options.Backend = "auto",
     unbuffered: Annotated[bool, typer.Option("--unbuffered", help="Answer record by record.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -63,5 +64,6 @@ def predict_command(
             scores=scores,
             device=device,
             batch_tokens=batch_tokens,
+            backend=backend,
             unbuffered=unbuffered,
         )

@@ -16,6 +16,7 @@ from bertft.data import formats
 from bertft.data.formats import Format
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
+from bertft.inference.load import BackendName, engine
 from bertft.tasks.base import Counts, Task
 
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
@@ -99,6 +100,7 @@ def evaluate(
     limit: int | None = None,
     device: str = "auto",
     batch_tokens: int | None = None,
+    backend: BackendName = "auto",
     metrics: Sequence[str] = (),
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
@@ -121,9 +123,8 @@ def evaluate(
         preferred=bundle.manifest.get("columns"),
         limit=limit,
     )
-    from bertft.inference.load import engine
-
-    pairs, counts = engine(bundle, device=device, batch_tokens=batch_tokens).evaluate(labelled.examples)
+    ready = engine(bundle, device=device, batch_tokens=batch_tokens, backend=backend)
+    pairs, counts = ready.evaluate(labelled.examples)
     report_counts(counts)
     return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}
 

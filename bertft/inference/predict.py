@@ -25,6 +25,7 @@ from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
+from bertft.inference.load import BackendName, engine
 from bertft.inference.writers import Writer, default_target, writer
 from bertft.tasks.base import Counts
 
@@ -132,6 +133,7 @@ def predict(
     scores: bool = False,
     device: str = "auto",
     batch_tokens: int | None = None,
+    backend: BackendName = "auto",
     unbuffered: bool = False,
 ) -> None:
     """Answer every record of the inputs (`-` is stdin), writing to `out` as chunks are done.
@@ -158,9 +160,8 @@ def predict(
 
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
     first = open_input(inputs[0]) if inputs[0] != "-" else None
-    from bertft.inference.load import engine
-
-    answers = Filter(engine(bundle, device=device, batch_tokens=batch_tokens), target, field, on_error, scores)
+    ready = engine(bundle, device=device, batch_tokens=batch_tokens, backend=backend)
+    answers = Filter(ready, target, field, on_error, scores)
     first = first or open_input(inputs[0])
     for i, path in enumerate(inputs):
         current = first if i == 0 else open_input(path)

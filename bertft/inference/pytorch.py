@@ -8,30 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from bertft import heads
 from bertft.errors import UsageError
+from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
-
-
-def padded(windows: Sequence[Window], pad: int, *, segments: bool) -> dict[str, torch.Tensor]:
-    """Return `input_ids`, `attention_mask` and, with `segments`, `token_type_ids`, each (windows, tokens)."""
-    longest = max(len(window.input_ids) for window in windows)
-    batch = {
-        "input_ids": torch.full((len(windows), longest), pad, dtype=torch.long),
-        "attention_mask": torch.zeros((len(windows), longest), dtype=torch.long),
-    }
-    if segments:
-        batch["token_type_ids"] = torch.zeros((len(windows), longest), dtype=torch.long)
-    for i, window in enumerate(windows):
-        length = len(window.input_ids)
-        batch["input_ids"][i, :length] = torch.tensor(window.input_ids, dtype=torch.long)
-        batch["attention_mask"][i, :length] = 1
-        if segments:
-            batch["token_type_ids"][i, :length] = torch.tensor(window.segments, dtype=torch.long)
-    return batch
 
 
 def takes_segments(model: Any) -> bool:
@@ -59,14 +41,11 @@ class TorchBackend:
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
         """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
         inputs = padded(batch, self.pad, segments=takes_segments(self.model))
-        device = self.model.device
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
-        found = type(self.model).forward(self.model, **{key: value.to(device) for key, value in inputs.items()})
-        array = outputs(found).float().cpu().numpy()
-        if array.ndim == 2:
-            return list(array)
-        return [np.ascontiguousarray(array[i, : len(window.input_ids)]) for i, window in enumerate(batch)]
+        tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
+        found = type(self.model).forward(self.model, **tensors)
+        return by_window(batch, outputs(found).float().cpu().numpy())
 
     def parameters(self) -> Parameters:
         """Return the weights that decoding needs; empty for most heads."""

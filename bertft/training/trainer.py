@@ -15,8 +15,9 @@ from typing_extensions import override
 
 from bertft.console import NORMAL, is_main_process, level, say, shown
 from bertft.errors import GateError, UsageError
+from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import outputs, padded
+from bertft.inference.pytorch import outputs
 from bertft.tasks.base import Objective, Window
 from bertft.training import losses
 
@@ -53,7 +54,8 @@ class Collator:
         """Return the model's inputs, `labels` as `losses.targets` makes them, and `owner` (windows,)."""
         groups: list[Sequence[Window]] = [item["windows"] for item in items]
         windows = [window for group in groups for window in group]
-        batch = padded(windows, self._pad, segments=self._segments)
+        arrays = padded(windows, self._pad, segments=self._segments)
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["labels"] = losses.targets(self._objective, [group[0].target for group in groups])
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         return batch

@@ -25,8 +25,8 @@ SIZES = {
     "goemotions": 4_000,
     "stsb": 2_500,
     "mnli-subset": 2_500,
-    "squad2-cs224n": 1_600,
-    "squadshifts": 1_600,
+    "squad2-cs224n": 1_200,
+    "squadshifts": 1_200,
 }
 """How many training rows of a set are used."""
 DEV, TEST = 800, 2_000

@@ -678,7 +678,8 @@ def test_learns_questions_by_heart(base: BASE, family: str) -> None:
 
     import torch
 
-    from bertft.inference.pytorch import TorchBackend, outputs, padded, takes_segments
+    from bertft.inference.batches import padded
+    from bertft.inference.pytorch import TorchBackend, outputs, takes_segments
     from bertft.training import losses
 
     examples = []
@@ -692,7 +693,8 @@ def test_learns_questions_by_heart(base: BASE, family: str) -> None:
     windows, _ = task.features(examples, engine.encoder, engine.window)
     model = copy.deepcopy(engine.backend.model)  # without dropout
     objective = task.objective(examples)
-    batch = padded(windows, engine.encoder.pad, segments=takes_segments(model))
+    arrays = padded(windows, engine.encoder.pad, segments=takes_segments(model))
+    batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
     labels = losses.targets(objective, [window.target for window in windows])
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(120):

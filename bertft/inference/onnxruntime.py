@@ -1,0 +1,51 @@
+"""The onnxruntime backend: an exported fp32 graph, on a GPU where onnxruntime was built for it, else on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnxruntime
+
+from bertft.bundle.exported import GRAPHS, Export
+from bertft.errors import ModelError
+from bertft.inference.batches import by_window, padded
+from bertft.tasks.base import Logits, Parameters, Window
+
+_QUIET = 3  # errors only
+_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxruntimeBackend:
+    """A session. `pad` is the id that fills short sequences up."""
+
+    session: Any
+    pad: int
+    segments: bool
+    decoding: Parameters
+    """The weights that decoding needs."""
+
+    @classmethod
+    def load(cls, export: Export, pad: int) -> OnnxruntimeBackend:
+        """Load the export's fp32 graph; raises ModelError where it cannot be read."""
+        path = export.directory / GRAPHS["fp32"]
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _QUIET
+        there = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
+        try:
+            session = onnxruntime.InferenceSession(str(path), options, providers=there)
+        except Exception as error:  # its errors have no common base
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise ModelError(f"onnxruntime cannot read the graph: {first[:300]}", place=path) from error
+        return cls(session, pad, export.segments, export.parameters())
+
+    def logits(self, batch: Sequence[Window]) -> list[Logits]:
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        found = self.session.run(None, padded(batch, self.pad, segments=self.segments))
+        return by_window(batch, found[0])
+
+    def parameters(self) -> Parameters:
+        """Return the weights that decoding needs; empty for most heads."""
+        return self.decoding

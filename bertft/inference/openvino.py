@@ -1,0 +1,72 @@
+"""The OpenVINO backend: an exported graph on the CPU, in fp32, bf16 where the CPU has it, or int8."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openvino
+
+from bertft.bundle.exported import GRAPHS, Dtype, Export
+from bertft.errors import ModelError
+from bertft.inference.batches import by_window, padded
+from bertft.tasks.base import Logits, Parameters, Window
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoBackend:
+    """A compiled graph. `pad` is the id that fills short sequences up."""
+
+    compiled: Any
+    pad: int
+    segments: bool
+    decoding: Parameters
+    """The weights that decoding needs."""
+
+    @classmethod
+    def load(cls, export: Export, dtype: Dtype, pad: int) -> OpenVinoBackend:
+        """Compile the export's graph of a precision; raises ModelError where it cannot be read."""
+        path = export.directory / GRAPHS[dtype]
+        try:
+            compiled = _compiled(path, dtype)
+        except RuntimeError as error:
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise ModelError(f"OpenVINO cannot read the graph: {first[:300]}", place=path) from error
+        return cls(compiled, pad, export.segments, export.parameters())
+
+    def keep(self, export: Export, dtype: Dtype) -> None:
+        """Store the compiled graph beside the graph, for this version of OpenVINO to load in no time."""
+        _blob(export.directory / GRAPHS[dtype], dtype).write_bytes(self.compiled.export_model().getvalue())
+
+    def logits(self, batch: Sequence[Window]) -> list[Logits]:
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        found = self.compiled(padded(batch, self.pad, segments=self.segments))
+        return by_window(batch, found[0].copy())  # the next batch is written over it
+
+    def parameters(self) -> Parameters:
+        """Return the weights that decoding needs; empty for most heads."""
+        return self.decoding
+
+
+def _compiled(path: Path, dtype: Dtype) -> Any:
+    core = openvino.Core()
+    hint = {"fp32": "f32", "bf16": "bf16", "int8": "bf16" if native_bf16() else "f32"}[dtype]
+    settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
+    blob = _blob(path, dtype)
+    if blob.is_file():
+        try:
+            return core.import_model(blob.read_bytes(), "CPU", settings)
+        except RuntimeError:  # of another machine, or torn: the graph itself is still there
+            pass
+    return core.compile_model(str(path), "CPU", settings)
+
+
+def _blob(path: Path, dtype: Dtype) -> Path:
+    return path.with_name(f"{dtype}-openvino-{openvino.__version__.split('-')[0]}.blob")
+
+
+def native_bf16() -> bool:
+    """Say whether the CPU multiplies bf16 matrices in hardware."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

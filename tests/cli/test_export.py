@@ -1,0 +1,164 @@
+"""`export`, and what `predict` and `eval` make of it: the same records, without torch, and int8 only where it holds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+import tiny
+from cli.conftest import Run
+
+pytest.importorskip("openvino", reason="needs the extra bertft[export]")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+pytest.importorskip("nncf", reason="needs the extra bertft[export]")
+
+TEXT = "".join(" ".join(word for word, _ in row) + "\n" for row in tiny.sentences())
+
+
+@pytest.fixture(scope="module")
+def bundle(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny tagger, exported."""
+    from bertft.export.run import export
+
+    copy = Path(shutil.copytree(model, tmp_path_factory.mktemp("exported") / "model"))
+    result = export(str(copy))
+    assert result["engine"] in ("openvino", "onnxruntime")
+    return copy
+
+
+@pytest.fixture
+def plain(model: Path, tmp_path: Path) -> Path:
+    """The tiny tagger, not exported."""
+    return Path(shutil.copytree(model, tmp_path / "model"))
+
+
+def test_predictions_are_those_of_torch(cli: Run, bundle: Path) -> None:
+    by_torch = cli("predict", bundle, "--backend", "torch", "-q", "--scores", stdin=TEXT)
+    for backend in ("openvino", "onnxruntime", "auto"):
+        ran = cli("predict", bundle, "--backend", backend, "-q", "--scores", stdin=TEXT)
+        assert ran.code == 0, ran.err
+        close = 1e-2 if backend != "onnxruntime" else 1e-4  # bf16, where the CPU has it
+        for line, other in zip(ran.out.splitlines(), by_torch.out.splitlines(), strict=True):
+            found, wanted = json.loads(line)["prediction"], json.loads(other)["prediction"]
+            assert found["scores"] == pytest.approx(wanted["scores"], abs=close)
+            spans = [[(e["start"], e["end"], e["label"]) for e in one["entities"]] for one in (found, wanted)]
+            assert spans[0] == spans[1]
+
+
+def test_eval_uses_the_export_and_says_so(cli: Run, bundle: Path, train_file: Path) -> None:
+    ran = cli("eval", bundle, "--data", train_file)
+    assert json.loads(ran.out)["f1"] == json.loads((bundle / "metrics.json").read_text())["dev"]["f1"]
+    assert "exported\n" in ran.err
+    assert "using cpu, " in cli("eval", bundle, "--data", train_file, "--backend", "torch").err
+
+
+def test_the_export_runs_where_torch_and_transformers_are_not(bundle: Path) -> None:
+    code = "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+    code += "from bertft.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-c", code, "predict", str(bundle), "-q"]
+    done = subprocess.run(command, input=TEXT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == len(tiny.sentences())
+    refused = subprocess.run(
+        [*command, "--backend", "torch"], input=TEXT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert refused.returncode == 4
+    assert "there is no torch" in refused.stderr
+
+
+def test_int8_is_kept_where_the_score_holds(cli: Run, plain: Path, train_file: Path) -> None:
+    ran = cli("export", plain, "--int8", "--data", train_file, "--max-drop", 0.5)
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    assert (result["model"], result["metric"]) == (str(plain), "f1")
+    assert result["before"] - result["after"] <= 0.5
+    tried = [one for one in result["candidates"] if one["dtype"] == "int8"]
+    assert tried[-1]["kept"]
+    assert all("score" in one and one["tokens_per_second"] > 0 for one in tried)
+    chosen = max((one for one in result["candidates"] if one["kept"]), key=lambda one: one["tokens_per_second"])
+    assert (result["engine"], result["dtype"]) == (chosen["engine"], chosen["dtype"])
+    assert (plain / "onnx" / "int8.xml").exists() == (result["dtype"] == "int8")
+    stored = json.loads((plain / "onnx" / "export.json").read_text())
+    assert (stored["engine"], stored["dtype"]) == (result["engine"], result["dtype"])
+    assert cli("predict", plain, "-q", stdin=TEXT).code == 0
+
+
+def test_int8_that_loses_the_score_is_exit_1_and_the_next_best_is_exported(
+    cli: Run, plain: Path, train_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bertft.export import quantize
+    from bertft.export.run import _Exporter
+
+    real, written = _Exporter._score, []
+
+    def write(graph: Path, path: Path, setting: str, batches: object) -> None:
+        original(graph, path, "weights", ())
+        written.append(setting)
+
+    def score(self: _Exporter, backend: object) -> float:
+        exact = type(backend).__name__ == "TorchBackend" or not written
+        return real(self, backend) if exact or not (self.folder / "int8.xml").exists() else 0.25
+
+    original = quantize.write
+    monkeypatch.setattr(quantize, "write", write)
+    monkeypatch.setattr(_Exporter, "_score", score)
+    ran = cli("export", plain, "--int8", "--data", train_file)
+    ran.fails(1, "int8 does not keep f1 100.0", "25.0 with weights", "--max-drop")
+    assert written == list(quantize.SETTINGS)
+    assert json.loads((plain / "onnx" / "export.json").read_text())["dtype"] != "int8"
+    assert not (plain / "onnx" / "int8.xml").exists()
+    monkeypatch.undo()
+
+
+def test_what_cannot_be_exported_is_refused(
+    cli: Run, plain: Path, bundle: Path, encoder: Path, train_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("export", plain, "--int8").fails(2, "--data")
+    cli("export", plain, "--max-drop", 2).fails(2, "--max-drop")
+    cli("export", bundle).fails(2, "exists already", "--overwrite")
+    cli("export", encoder).fails(4, "no trained head")
+    cli("predict", plain, "--backend", "openvino", stdin="a").fails(4, "is not exported", "bertft export")
+    cli("predict", bundle, "--backend", "openvino", "--device", "cuda", stdin="a").fails(2, "--device cuda")
+    from bertft.bundle import exported
+    from bertft.export import run
+
+    monkeypatch.setattr(exported, "installed", list)
+    monkeypatch.setattr(run, "installed", list)
+    cli("export", plain).fails(2, "neither openvino nor onnxruntime", "bertft[export]")
+    cli("predict", bundle, "--backend", "openvino", stdin="a").fails(2, "pip install openvino")
+    assert "using cpu" in cli("predict", bundle, stdin="a\n").err
+    assert not (plain / "onnx").exists()
+    assert not list(plain.glob("*.partial"))
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"format": 9}', "[]"])
+def test_a_damaged_export_is_a_model_error(cli: Run, bundle: Path, tmp_path: Path, text: str) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "copy"))
+    (copy / "onnx" / "export.json").write_text(text)
+    cli("predict", copy, stdin="a\n").fails(4, "the export is damaged", "--backend torch")
+    assert cli("predict", copy, "--backend", "torch", "-q", stdin="a\n").code == 0
+
+
+def test_a_device_that_is_named_runs_torch(cli: Run, bundle: Path) -> None:
+    assert "exported" in cli("predict", bundle, "--device", "cpu", stdin="a\n").err
+
+
+@pytest.mark.slow
+def test_the_serving_environment_is_what_its_file_lists(bundle: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    for what in (("--no-deps", str(root)), ("-r", str(root / "constraints-serve.txt"))):
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True, timeout=600)
+    there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.split()
+    assert {"torch", "transformers"}.isdisjoint(there)
+    command = [str(tmp_path / "venv" / "bin" / "bertft"), "predict", str(bundle), "-q"]
+    done = subprocess.run(command, input=TEXT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == len(tiny.sentences())

@@ -1,0 +1,111 @@
+"""Exported graphs give the model's logits: every family and head, in every engine, at any length and batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from bertft.bundle.exported import GRAPHS, Dtype, EngineName, Export
+from bertft.bundle.store import load_weights
+from bertft.encoders import load
+from bertft.errors import ModelError
+from bertft.export import graph
+from bertft.inference.load import load_export
+from bertft.inference.pytorch import TorchBackend
+from bertft.tasks.base import Head, Window
+from bertft.text.bio import constraints
+from bertft.text.schemes import TagStyle
+
+pytest.importorskip("openvino", reason="needs the extra bertft[export]")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+
+LABELS = ("O", "B-A", "I-A")
+HEADS = {
+    "tags": Head("AutoModelForTokenClassification", LABELS),
+    "classes": Head("AutoModelForSequenceClassification", ("a", "b", "c"), "single_label_classification"),
+    "mean": Head("AutoModelForSequenceClassification", ("a", "b"), "multi_label_classification", "mean"),
+    "attention": Head("AutoModelForSequenceClassification", ("value",), "regression", "attention"),
+    "spans": Head("AutoModelForQuestionAnswering", ()),
+}
+LENGTHS = ((3,), (17, 60, 2), (128, 5), (31,) * 6)
+
+
+def windows(vocabulary: int, lengths: Sequence[int]) -> list[Window]:
+    random = np.random.default_rng(sum(lengths))
+    rows = [random.integers(5, vocabulary, length).tolist() for length in lengths]
+    return [Window(i, row, [int(2 * j >= len(row)) for j in range(len(row))]) for i, row in enumerate(rows)]
+
+
+def exported(model: Any, folder: Path, engine: EngineName = "openvino", dtype: Dtype = "fp32") -> Export:
+    names = graph.write(model, folder / GRAPHS["fp32"], longest=128)
+    return Export(folder, engine, dtype, "token_type_ids" in names)
+
+
+def model_of(directory: Path, head: Head) -> Any:
+    torch.manual_seed(5)
+    model, _ = load_weights(load.resolve(str(directory)), head)
+    for name, value in model.named_parameters():
+        if "bertft_" in name or "classifier" in name or "qa_outputs" in name:
+            torch.nn.init.normal_(value, std=0.5)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [
+        *((family, "tags") for family in tiny.FAMILIES),
+        *(("bert-cased", head) for head in HEADS if head != "tags"),
+        *(
+            pytest.param(family, head, marks=pytest.mark.slow)
+            for family in tiny.FAMILIES
+            for head in HEADS
+            if family != "bert-cased" and head != "tags"
+        ),
+    ],
+)
+def test_graphs_give_the_model_s_logits(base: Callable[[str], Path], tmp_path: Path, family: str, head: str) -> None:
+    model = model_of(base(family), HEADS[head])
+    export = exported(model, tmp_path)
+    reference = TorchBackend(model, 1)
+    for engine in ("openvino", "onnxruntime"):
+        backend = load_export(export, engine, "fp32", 1)  # type: ignore[arg-type]
+        for lengths in LENGTHS:
+            batch = windows(model.config.vocab_size, lengths)
+            for wanted, found in zip(reference.logits(batch), backend.logits(batch), strict=True):
+                assert found.dtype == np.float32
+                np.testing.assert_allclose(found, wanted, atol=2e-5, rtol=1e-4)
+
+
+def test_logits_of_a_batch_stay_when_the_next_one_is_run(base: Callable[[str], Path], tmp_path: Path) -> None:
+    model = model_of(base("bert-cased"), HEADS["classes"])
+    backend = load_export(exported(model, tmp_path), "openvino", "fp32", 1)
+    first = backend.logits(windows(50, (9, 4)))
+    kept = [found.copy() for found in first]
+    backend.logits(windows(50, (8, 5)))
+    for before, after in zip(kept, first, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_crf_s_scores_go_with_the_graph(base: Callable[[str], Path], tmp_path: Path) -> None:
+    head = Head("AutoModelForTokenClassification", LABELS, crf=constraints(LABELS, TagStyle("BIO")))
+    model = model_of(base("bert-cased"), head)
+    wanted = TorchBackend(model, 1).parameters()
+    export = exported(model, tmp_path)
+    export.save(wanted)
+    found = load_export(export, "openvino", "fp32", 1).parameters()
+    assert found.keys() == wanted.keys() == {"transitions", "initial"}
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_damaged_graph_is_a_model_error(tmp_path: Path, engine: EngineName) -> None:
+    (tmp_path / GRAPHS["fp32"]).write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="cannot read the graph"):
+        load_export(Export(tmp_path, engine, "fp32", segments=False), engine, "fp32", 0)
