@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from bertft.cli import options
+from bertft.errors import UsageError
 
 
 def train_command(
@@ -41,6 +43,9 @@ def train_command(
         int | None,
         typer.Option(min=2, metavar="K", help="Cross-validate in K folds, then train on all rows: for small data."),
     ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Train in N processes of this machine, one a GPU.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run of --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds.")] = False,
     dry_run: Annotated[
@@ -57,6 +62,8 @@ def train_command(
     Example: bertft train ner --data train.conll --dev dev.conll --test test.conll --out my-ner
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
+    if processes is not None:
+        raise typer.Exit(_in_parallel(processes, out=out, device=device))
     from dataclasses import replace
 
     from bertft.console import is_main_process, say
@@ -104,3 +111,23 @@ def train_command(
             say(f"\n{title}\n{score_table(result[split])}")
     say(f"\nmodel: {result['model']}  (try: bertft predict {result['model']} FILE)")
     print(encode(result))
+
+
+def _in_parallel(processes: int, *, out: str | None, device: str) -> int:
+    """Start this command in several processes and return the exit code."""
+    from bertft.inference.pytorch import choose_device
+    from bertft.training import parallel
+
+    if out is None:
+        raise UsageError("several processes need one place to write to", help="name it with `--out`")
+    kind = choose_device(device).type
+    if kind == "cuda":
+        import torch
+
+        if device != "auto" or torch.cuda.device_count() < processes:
+            fact = f"{processes} processes take a GPU each; there are {torch.cuda.device_count()}"
+            raise UsageError(fact, help="`--device auto` takes all that there are, `--device cpu` none")
+    arguments = list(sys.argv[1:])
+    at = next(i for i, argument in enumerate(arguments) if argument.partition("=")[0] == "--processes")
+    del arguments[at : at + (1 if "=" in arguments[at] else 2)]
+    return parallel.start(arguments, processes, cpu=kind == "cpu")

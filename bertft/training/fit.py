@@ -21,6 +21,7 @@ from bertft.errors import DataError, UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
 from bertft.tasks.base import IGNORED, Objective, Window
+from bertft.training import parallel
 from bertft.training.plan import Job
 from bertft.training.trainer import Collator, EncoderTrainer, Items, Progress
 
@@ -37,7 +38,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
     chosen = choose_device(_visible(device))
     transformers.set_seed(recipe.seed)
     head = job.task.head()
-    if head.crf is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if head.crf is not None and parallel.is_started():
         raise UsageError("options.head: a CRF trains in one process", help="start it without `accelerate launch`")
     model, kept = store.load_weights(job.checkpoint, head)
     if kept and (scale := job.task.scale) is not None:  # the head gives values, and is to learn standard scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import statistics
 from dataclasses import asdict, replace
@@ -16,6 +15,7 @@ from bertft.errors import UsageError
 from bertft.inference.evaluate import ExtraMetrics
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
+from bertft.training import parallel
 from bertft.training.directory import RunDirectory
 from bertft.training.plan import Job, plan, without_evaluation
 
@@ -51,7 +51,7 @@ def train(
         raise UsageError(f"--folds {folds}: there are two at least")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
-    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if out is None and parallel.is_started():
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
     directory = RunDirectory(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
     if not dry_run:
@@ -75,12 +75,12 @@ def train(
             say(f"\nall {len(job.train.examples):,} rows")
         model, engine = fit(job, directory.checkpoints, device=device, resume=resume)
         if job.dev:
-            pairs, _ = engine.evaluate(job.dev.examples)
+            pairs = parallel.evaluate(engine, job.dev.examples)
         task = engine.task.tune(pairs)
         if job.dev:
             metrics["dev"] = {**task.score(pairs), **extra.score(task, pairs)}
         if job.test:
-            tested, _ = replace(engine, task=task).evaluate(job.test.examples)
+            tested = parallel.evaluate(replace(engine, task=task), job.test.examples)
             metrics["test"] = {**task.score(tested), **extra.score(task, tested)}
         infos = {name: rows.info for name, rows in job.named().items()}
         if is_main_process():
@@ -113,7 +113,7 @@ def _cross_validate(
         rows = fold.named()
         say(f"\nfold {number} of {count}: {len(rows['train'].examples):,} rows, {len(rows['dev'].examples):,} held out")
         _, engine = fit(fold, directory.partial / f"fold-{number}", device=device, resume=False)
-        by_fold.append(engine.evaluate(rows["dev"].examples)[0])
+        by_fold.append(parallel.evaluate(engine, rows["dev"].examples))
         shutil.rmtree(directory.partial / f"fold-{number}", ignore_errors=True)
     pairs = [pair for fold in by_fold for pair in fold]
     task = engine.task.tune(pairs)

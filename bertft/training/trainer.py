@@ -19,7 +19,7 @@ from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import outputs
 from bertft.tasks.base import Objective, Window
-from bertft.training import losses
+from bertft.training import losses, parallel
 
 _REFRESH_SECONDS = 0.5
 
@@ -97,7 +97,7 @@ class EncoderTrainer(Trainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
-        pairs, _counts = self._engine.evaluate(self._dev)
+        pairs = parallel.evaluate(self._engine, self._dev)
         scores = self._engine.task.tune(pairs).score(pairs)
         model.train(was_training)
         wanted = (self.args.metric_for_best_model or "").removeprefix("eval_")

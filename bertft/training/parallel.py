@@ -1,0 +1,90 @@
+"""Several processes: starting them on this machine, and sharing an evaluation out among them.
+
+accelerate finds the variables that are set here, as it finds those that `accelerate launch` or `torchrun` set.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import IO, Any
+
+from bertft.errors import UsageError
+from bertft.inference.engine import Engine
+
+_POLL_SECONDS = 0.1
+
+
+def is_started() -> bool:
+    """Say whether this process is one of several already."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def start(arguments: Sequence[str], processes: int, *, cpu: bool) -> int:
+    """Run `bertft` with `arguments` in several processes and return the exit code: the first that is not 0.
+
+    The first process speaks; what another says is shown if it is the one that fails. Where one fails, all are stopped.
+    """
+    if is_started():
+        raise UsageError("--processes: this is one of several processes already", help="leave it to their launcher")
+    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    # torch warns where every weight is used, which Trainer does not take for granted
+    shared["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
+    if cpu:
+        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
+        shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}
+    running: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []
+    try:
+        for rank in range(processes):
+            said: IO[bytes] | None = tempfile.TemporaryFile() if rank else None  # noqa: SIM115  (read after the process)
+            environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            command = [sys.executable, "-m", "bertft", *arguments]
+            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)  # noqa: S603  (this program)
+            running.append((process, said))
+        return _wait(running)
+    finally:
+        for process, said in running:
+            if process.poll() is None:
+                process.terminate()
+            process.wait()
+            if said is not None:
+                said.close()
+
+
+def _wait(running: Sequence[tuple[subprocess.Popen[bytes], IO[bytes] | None]]) -> int:
+    while True:
+        codes = [process.poll() for process, _ in running]
+        failed = next((i for i, code in enumerate(codes) if code), None)
+        if failed is not None:
+            said = running[failed][1]
+            if said is not None:
+                said.seek(0)
+                sys.stderr.write(said.read().decode(errors="replace"))
+            return codes[failed] or 1
+        if None not in codes:
+            return 0
+        time.sleep(_POLL_SECONDS)
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+def evaluate(engine: Engine, examples: Sequence[Any]) -> list[tuple[Any, Any]]:
+    """Return (example, prediction) of every example, in order; each process answers its share of them, once."""
+    import torch.distributed
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return engine.evaluate(examples)[0]
+    rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
+    mine = [prediction for _, prediction in engine.evaluate(examples[rank::count])[0]]
+    shares: list[Any] = [None] * count
+    torch.distributed.all_gather_object(shares, mine)
+    return [(example, shares[i % count][i // count]) for i, example in enumerate(examples)]

@@ -1,0 +1,59 @@
+"""Training in several processes: the weights of one process at the same effective batch, one voice, one exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli.conftest import Run
+from safetensors.numpy import load_file
+
+
+@pytest.fixture
+def still(encoder: Path, tmp_path: Path) -> Path:
+    """The tiny encoder without dropout."""
+    copy = Path(shutil.copytree(encoder, tmp_path / "still"))
+    config = json.loads((copy / "config.json").read_text())
+    none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (copy / "config.json").write_text(json.dumps({**config, **none}))
+    return copy
+
+
+def test_two_processes_learn_what_one_does(shell: Run, still: Path, train_file: Path, tmp_path: Path) -> None:
+    settings = {
+        "trainer.bf16": "false",
+        "trainer.num_train_epochs": 2,
+        "trainer.learning_rate": 2e-3,
+        "trainer.train_sampling_strategy": "random",
+    }
+    command = ["train", "ner", "--data", train_file, "--dev", train_file, "--model", still, "--device", "cpu"]
+    command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    results = {}
+    for name, more in (
+        ("one", ("--set", "trainer.per_device_train_batch_size=8")),
+        ("two", ("--set", "trainer.per_device_train_batch_size=4", "--processes", "2")),
+    ):
+        ran = shell(*command, "--out", tmp_path / name, *more)
+        assert ran.code == 0, ran.err
+        assert ran.err.count("epoch 1 ") == 1
+        results[name] = json.loads(ran.out)["dev"]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    start = {f"bert.{name}": weights for name, weights in load_file(still / "model.safetensors").items()}
+    assert one.keys() == two.keys()
+    for name, weights in one.items():
+        np.testing.assert_allclose(weights, two[name], atol=2e-5)
+    moved = max(float(np.abs(one[name] - start[name]).max()) for name in start.keys() & one.keys())
+    assert moved > 1e-3  # there was something to learn
+    assert results["one"] == results["two"]  # every row of dev was scored, and once
+    assert json.loads(shell("eval", tmp_path / "two", "--data", train_file).out) == results["two"]
+
+
+def test_a_fault_is_said_once_and_is_the_exit_code(shell: Run, encoder: Path, tmp_path: Path) -> None:
+    command = ("train", "ner", "--data", tmp_path / "none.conll", "--model", encoder, "--device", "cpu")
+    shell(*command, "--out", tmp_path / "out", "--processes=2").fails(3, "there is no file")
+    shell(*command, "--processes", 2).fails(2, "--out")
+    shell(*command, "--out", tmp_path / "out", "--processes", 2, WORLD_SIZE="2").fails(2, "one of several processes")
+    assert list(tmp_path.iterdir()) == []
