@@ -347,7 +347,7 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     for key, value in values.items():
         if key not in hints:
             trainers = f"unknown key {key!r}; it is `trainer.{key}`"
-            problems.append((key, trainers if key in trainer_fields() else _unknown(key, key, hints)))
+            problems.append((key, trainers if _is_trainer_s(key) else _unknown(key, key, hints)))
             continue
         if value is None and key in _SECTIONS:
             continue
@@ -360,8 +360,7 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
         except ValueError as error:
             problems.append((key, f"{key}: {error}"))
     for key, value in list((known.get("trainer") or {}).items()):
-        reason = RESERVED.get(key) or next((why for p, why in _RESERVED_PREFIXES.items() if key.startswith(p)), None)
-        if reason is not None:
+        if (reason := _reserved(key)) is not None:
             problems.append((f"trainer.{key}", f"trainer.{key} is reserved: {reason}"))
         elif key not in trainer_fields():
             problems.append((f"trainer.{key}", _unknown(f"trainer.{key}", key, trainer_fields())))
@@ -380,6 +379,15 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     if not 0 <= recipe.seed < 2**32:
         _fail([("seed", f"seed: {recipe.seed} is not between 0 and {2**32 - 1}")], lines, name)
     return recipe
+
+
+def _reserved(key: str) -> str | None:
+    """Return why a key of `trainer:` cannot be set, None where it can."""
+    return RESERVED.get(key) or next((why for p, why in _RESERVED_PREFIXES.items() if key.startswith(p)), None)
+
+
+def _is_trainer_s(key: str) -> bool:
+    return key in trainer_fields() and _reserved(key) is None
 
 
 def _fail(problems: Sequence[tuple[str, str]], lines: Mapping[str, int], name: str) -> NoReturn:

@@ -14,6 +14,8 @@ def export_command(
     data: Annotated[str | None, typer.Option(metavar="FILE", help="Labelled data that the score is held on.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also try int8, kept only where the score holds.")] = False,
     max_drop: Annotated[float, typer.Option(help="How far the score may fall, as a fraction of 1.")] = 0.005,
+    columns: options.Columns = None,
+    encoding: options.Encoding = None,
     format: options.FormatOption = "auto",
     limit: options.Limit = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
@@ -28,7 +30,18 @@ def export_command(
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
     from bertft.data.jsonl import encode
-    from bertft.export.run import export
+    from bertft.export.run import check_gate, export
 
-    found = export(model, int8=int8, data=data, max_drop=max_drop, format=format, limit=limit, overwrite=overwrite)
+    found = export(
+        model,
+        int8=int8,
+        data=data,
+        max_drop=max_drop,
+        format=format,
+        encoding=encoding,
+        columns=options.parse_columns(columns),
+        limit=limit,
+        overwrite=overwrite,
+    )
     print(encode(found))
+    check_gate(found)

@@ -119,7 +119,8 @@ def read(
         case "text":
             if given:
                 raise UsageError(f"--columns: {path} is plain text, which has none", help="name its `--format`")
-            return Input(path, chosen, text.read(source), f"plain text{'' if format else _doubt(source)}", source)
+            doubt = "" if format else _doubt(source, wanted)
+            return Input(path, chosen, text.read(source), f"plain text{doubt}", source)
         case "jsonl":
             plain = Input(path, chosen, jsonl.read(source, labelled=labelled), "JSON Lines", source)
         case "csv" | "tsv":
@@ -224,10 +225,10 @@ def _unopened(path: str, format: Format | None) -> Format | None:
 def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled: bool) -> Format:
     """Work out the format: by the name's suffix, a JSON value at the start, fastText's labels, columns, a table.
 
-    To predict, what nothing is known of is plain text, if the task reads text. Of stdin only the first line is looked
+    To predict, what nothing is known of is plain text, if the task reads text. Of a pipe only the first line is looked
     at then, so that it is answered at once; columns and tables there need `--format`.
     """
-    suffix = _suffix(source.path)
+    suffix, piped = _suffix(source.path), source.path == "-" or source.live
     if suffix == "conll":
         return suffix
     if (kind := _sniff_json(source, labelled=labelled)) is not None:
@@ -238,7 +239,7 @@ def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled
     if words:
         if labelled or first.startswith("-DOCSTART-"):
             return "conll"
-        if source.path != "-":
+        if not piped:
             lines = conll.sample(source)
             layout = conll.infer(lines)
             if layout and layout.tags is not None and conll.has_scheme_tags(lines, layout):
@@ -246,7 +247,7 @@ def _sniff(source: Source, wanted: Wanted, given: Mapping[str, str], *, labelled
     if suffix in ("csv", "tsv"):
         return suffix
     if plain:
-        return "text" if source.path == "-" else _sniff_lines(source)
+        return "text" if piped else _sniff_lines(source)
     if source.path == "-" and not labelled:
         raise DataError(
             f"stdin is no JSON Lines, and a line of text is no {' + '.join(needs[0])}",
@@ -264,12 +265,12 @@ def _sniff_lines(source: Source) -> Format:
     return "fasttext" if fasttext.is_fasttext(lines) else "csv" if dialects.is_table(lines, headed=True) else "text"
 
 
-def _doubt(source: Source) -> str:
+def _doubt(source: Source, wanted: Wanted) -> str:
     """Say what the first line of plain text looks like, where that is another format."""
     first = next((line for line in source.sample(_first_filled_line) if line.content.strip()), None)
     if first is None:
         return ""
-    layout = conll.infer([first])
+    layout = conll.infer([first]) if any("tokens" in roles for roles in wanted) else None
     columns = layout is not None and conll.has_scheme_tags([first], layout)
     what = "conll" if columns else "csv" if dialects.is_header(first.content) else ""
     return f"; its first line looks like {what}, which `--format {what}` reads" if what else ""

@@ -14,7 +14,7 @@ import torch
 from bertft.errors import ModelError, UsageError
 from bertft.inference.pytorch import outputs, takes_segments
 
-_SHAPE = (3, 7)  # of the example that is traced: no size that a graph might take for a constant of the model
+_ROWS, _TOKENS = 3, 7  # of the example that is traced: no sizes that a graph might take for constants of the model
 _LONGEST = 1 << 16
 
 
@@ -36,9 +36,9 @@ def write(model: Any, path: Path, *, longest: int) -> tuple[str, ...]:
     Raises UsageError where torch's exporter is not installed, ModelError for a model that it cannot export.
     """
     names = ("input_ids", "attention_mask", *(["token_type_ids"] if takes_segments(model) else []))
-    ids = torch.ones(_SHAPE, dtype=torch.long)
+    ids = torch.ones((_ROWS, min(_TOKENS, longest)), dtype=torch.long)
     mask = torch.ones_like(ids)
-    mask[0, -2:] = 0
+    mask[0, -1:] = 0
     example = (ids, mask, torch.zeros_like(ids))[: len(names)]
     batch, tokens = torch.export.Dim("batch", min=1, max=_LONGEST), torch.export.Dim("tokens", min=2, max=longest)
     try:
@@ -57,6 +57,8 @@ def write(model: Any, path: Path, *, longest: int) -> tuple[str, ...]:
     except ImportError as error:
         advice = "`pip install 'bertft[export]'`"
         raise UsageError(f"to write ONNX, torch needs {error.name or 'onnxscript'}", help=advice) from error
+    except OSError:
+        raise
     except Exception as error:  # of tracing, of decomposing, of translating: each has its own
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ModelError(f"torch cannot export {type(model).__name__}: {first[:300]}") from error

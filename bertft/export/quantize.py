@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertft.bundle.exported import keep_quiet
 from bertft.errors import UsageError
 
 Batch = dict[str, npt.NDArray[np.int64]]
@@ -33,10 +34,10 @@ def check() -> None:
 
 def write(graph: Path, path: Path, setting: str, batches: Sequence[Batch]) -> None:
     """Write the graph in int8 to `path` (.xml, with a .bin beside it), calibrated on `batches` of inputs."""
-    import openvino
-
+    keep_quiet()
     with _silence():
         import nncf
+        import openvino
 
         model = openvino.Core().read_model(str(graph))
         if setting == "weights":

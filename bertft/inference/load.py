@@ -5,6 +5,7 @@ Torch is imported only where it runs the model.
 
 from __future__ import annotations
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -33,12 +34,11 @@ def engine(
     """
     if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds at least one token")
-    here = backend != "torch" and bundle.checkpoint.is_directory
-    found = exported.read(Path(bundle.checkpoint.location)) if here else None
-    chosen = _chosen(bundle, found, backend, device)
-    if chosen is not None and found is not None:
-        loaded: Backend = load_export(found, *chosen, bundle.tokenizer.pad)
-        say(f"using {' '.join(chosen)}, exported")
+    found = _export(bundle, backend, device)
+    if found is not None:
+        engine, dtype = _engine(found, backend)
+        loaded: Backend = load_export(found, engine, dtype, bundle.tokenizer.pad)
+        say(f"using cpu, {engine}, {dtype}, exported")
     else:
         if find_spec("torch") is None:
             raise ModelError("there is no torch to run the model with", help=f"`pip install torch`, or {_EXPORT}")
@@ -61,20 +61,35 @@ def load_export(export: Export, engine: EngineName, dtype: Dtype, pad: int) -> B
     return OnnxruntimeBackend.load(export, pad)
 
 
-def _chosen(bundle: Bundle, found: Export | None, backend: BackendName, device: str) -> tuple[EngineName, Dtype] | None:
-    """Return the engine and the precision that run the export; None for torch."""
-    name = bundle.checkpoint.name
-    if backend == "torch" or (backend == "auto" and (found is None or device not in ("auto", "cpu"))):
-        return None
-    if found is None:
-        raise ModelError(f"{name!r} is not exported", help=f"`bertft export {name}` does it")
+def _export(bundle: Bundle, backend: BackendName, device: str) -> Export | None:
+    """Return the export where it is to be run; None where torch is."""
+    asked = backend not in ("auto", "torch")
     if device not in ("auto", "cpu"):
-        raise UsageError(f"--device {device}: {backend} runs on the CPU here", help="`--backend torch` runs there")
-    there = exported.installed()
-    order = [found.engine, *ENGINES] if backend == "auto" else [backend]
-    engine = next((one for one in order if one in there), None)
-    if engine is not None:
-        return engine, found.dtype if engine == found.engine else "fp32"
-    if backend == "auto":
+        if asked:
+            raise UsageError(f"--device {device}: {backend} runs on the CPU here", help="`--backend torch` runs there")
         return None
-    raise UsageError(f"--backend {backend}: it is not installed", help=f"`pip install {backend}`")
+    if backend == "torch" or (not asked and device == "auto" and _has_gpu()):
+        return None
+    found = exported.read(Path(bundle.checkpoint.location)) if bundle.checkpoint.is_directory else None
+    if found is None and asked:
+        name = bundle.checkpoint.name
+        raise ModelError(f"{name!r} is not exported", help=f"`bertft export {name}` does it")
+    if asked and backend not in exported.installed():
+        raise UsageError(f"--backend {backend}: it is not installed", help=f"`pip install {backend}`")
+    return found if exported.installed() else None
+
+
+def _engine(found: Export, backend: BackendName) -> tuple[EngineName, Dtype]:
+    """Return the engine and the precision that run an export: those that were chosen, where the engine is there."""
+    order = [found.engine, *ENGINES] if backend == "auto" else [one for one in ENGINES if one == backend]
+    engine = next(one for one in order if one in exported.installed())
+    return engine, found.dtype if engine == found.engine else "fp32"
+
+
+def _has_gpu() -> bool:
+    """Say whether torch can be asked for a GPU; it is not imported where there is no sign of one."""
+    if find_spec("torch") is None or not os.path.exists("/dev/nvidiactl"):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,4 +1,4 @@
-"""The onnxruntime backend: an exported fp32 graph, on a GPU where onnxruntime was built for it, else on the CPU."""
+"""The onnxruntime backend: an exported fp32 graph on the CPU."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import onnxruntime
-
-from bertft.bundle.exported import GRAPHS, Export
+from bertft.bundle.exported import GRAPHS, Export, keep_quiet
 from bertft.errors import ModelError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
+keep_quiet()
+import onnxruntime  # noqa: E402  (after that)
+
 _QUIET = 3  # errors only
-_PROVIDERS = ("CUDAExecutionProvider", "CPUExecutionProvider")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,8 @@ class OnnxruntimeBackend:
         path = export.directory / GRAPHS["fp32"]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _QUIET
-        there = [name for name in _PROVIDERS if name in onnxruntime.get_available_providers()]
         try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=there)
+            session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common base
             first = next(iter(str(error).strip().splitlines()), "")
             raise ModelError(f"onnxruntime cannot read the graph: {first[:300]}", place=path) from error

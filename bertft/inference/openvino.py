@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import openvino
-
-from bertft.bundle.exported import GRAPHS, Dtype, Export
+from bertft.bundle.exported import GRAPHS, Dtype, Export, keep_quiet
 from bertft.errors import ModelError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
+
+keep_quiet()
+import openvino  # noqa: E402  (after that)
 
 
 @dataclass(frozen=True, slots=True)

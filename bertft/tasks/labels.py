@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -19,6 +20,7 @@ SEPARATORS = ("|", ";", ",", "\t")
 
 _MANY_VALUES = 20  # more distinct numbers than this, not all of them whole, are measurements
 _TOLD = 5  # labels that are named one by one
+_POINT_ZERO = re.compile(r"(?<=\d)\.0+$")  # as data frames write the whole numbers of a column with gaps
 
 
 def raw_label(value: object, place: Place) -> Raw:
@@ -45,9 +47,14 @@ def _text(value: object, place: Place) -> str:
 
 
 def alike(label: str) -> str:
-    """Return a label without what programs change about it: case, and how a number is written (`True`, `4.0`)."""
-    number = as_number(label)
-    return label.casefold() if number is None else repr(number)
+    """Return a label without what programs change about it: case, blanks around it, the `.0` of a whole number."""
+    return _POINT_ZERO.sub("", label.strip()).casefold()
+
+
+def rewritten(seen: Counter[tuple[str, str]]) -> list[str]:
+    """Return warnings about labels that a file writes in another way, as (written, read as)."""
+    told = [f"label {label!r} ({n} times) is read as {own!r}" for (label, own), n in seen.most_common(_TOLD)]
+    return [*told, f"{len(seen) - _TOLD} more labels are written in another way"] if len(seen) > _TOLD else told
 
 
 def unseen(seen: Counter[str], where: Mapping[str, Place], known: Sequence[str]) -> list[str]:

@@ -148,7 +148,11 @@ def _given_words(row: Row, text: str) -> list[Span] | None:
         return None
     spans = [(token.get("start"), token.get("end")) for token in tokens]
     edges = [edge for span in spans for edge in span]
-    if not all(isinstance(edge, int) for edge in edges) or edges != sorted(edges) or max(edges, default=0) > len(text):
+    if not all(isinstance(edge, int) for edge in edges) or edges != sorted(edges):
+        return None
+    gaps = zip([0, *edges[1::2]], [*edges[::2], len(text)], strict=True)
+    inside = not edges or (edges[0] >= 0 and edges[-1] <= len(text))
+    if not inside or any(text[start:end].strip() for start, end in gaps):  # a word that is in no token
         return None
     return [(start, end) for start, end in spans if text[start:end].strip()]
 

@@ -28,6 +28,7 @@ from bertft.tasks.labels import (
     alike,
     find_separator,
     infer_problem_type,
+    rewritten,
     sorted_labels,
     unseen,
 )
@@ -111,7 +112,7 @@ class Target:
     def _parted(self, text: str) -> Sequence[str]:
         """Return the known labels that a string is made of, where training had lists and so no sign between labels."""
         splits = ([part.strip() for part in text.split(sign)] for sign in SEPARATORS)
-        return next((parts for parts in splits if {*parts} <= {*self.labels}), [text])
+        return next((parts for parts in splits if {*map(self._own, parts)} <= {*self.labels}), [text])
 
     def gold(self, raw: Raw, place: Place) -> tuple[str, ...] | float:
         """Return the labels of a row, or its value; raises DataError where it has not what the task needs."""
@@ -143,7 +144,7 @@ class Target:
         """
         seen: Counter[str] = Counter()
         where: dict[str, Place] = {}
-        rewritten: Counter[tuple[str, str]] = Counter()
+        other: Counter[tuple[str, str]] = Counter()
         known = 0
         for raw, place in rows:
             if raw is not None:
@@ -151,7 +152,7 @@ class Target:
             for label in self._written(raw):
                 own = self._own(label)
                 known += own in self.labels
-                rewritten[label, own] += own != label
+                other[label, own] += own != label
                 if own not in self.labels:
                     seen[label] += 1
                     where.setdefault(label, place)
@@ -161,8 +162,7 @@ class Target:
             raise DataError(
                 f"none of the file's labels was in the training data, first {first!r}", place=where[first], help=advice
             )
-        others = [f"label {label!r} ({n} times) is read as {own!r}" for (label, own), n in (+rewritten).items()]
-        return [*others, *unseen(seen, where, self.labels)]
+        return [*rewritten(+other), *unseen(seen, where, self.labels)]
 
     # -- answers -------------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ def plan(
             tested = read(data, task, "test")
         except DataError as error:  # many published data sets keep the labels of their test part back
             warn(f"{data}: its part for testing is not used: {error.fact}")
-    _warn_of_twins((("--data", data, train), ("--dev", dev, held_out), ("--test", test, tested)))
+    _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
     checkpoint = load.resolve(recipe.model)
     config = load.load_config(checkpoint)
@@ -126,12 +126,14 @@ def plan(
     return job
 
 
-def _warn_of_twins(files: Sequence[tuple[str, str | None, Labelled | None]]) -> None:
+def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelled | None]]) -> None:
     """Warn where two options name the same rows; a file of several parts may be named for each of them."""
-    for (first, source, one), (second, path, other) in combinations(files, 2):
-        if not path or one is None or other is None or one.info["sha256"] != other.info["sha256"]:
+    for (first, one), (second, other) in combinations(files, 2):
+        if one is None or other is None or one.info["sha256"] != other.info["sha256"]:
             continue
-        if source != path or one.examples == other.examples:
+        # places differ between copies of a file
+        rows = [[(task.group(x), tuple(task.labels_of(x))) for x in side.examples] for side in (one, other)]
+        if rows[0] == rows[1]:
             warn(f"{second} has the same rows as {first}: what is scored on them says nothing about other data")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -329,3 +330,16 @@ def test_a_killed_reader_leaves_no_thread_behind(model: Path, offline: dict[str,
         process.stdout.readline()
         process.terminate()
         assert process.wait(timeout=30) in (143, -15)
+
+
+def test_a_pipe_that_is_named_is_answered_as_it_comes(model: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "bertft", "predict", str(model), str(pipe), "-q"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with pipe.open("w") as stream:
+            stream.write("Maria lives in Lima .\n")
+            stream.flush()
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline())["text"] == "Maria lives in Lima ."  # the pipe is still open
+        assert process.wait(60) == 0

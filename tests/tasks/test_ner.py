@@ -144,7 +144,9 @@ def test_words_that_an_annotation_tool_has_cut_are_the_words() -> None:
     assert parsed.words == ("Start", "-", "Up", "news")
     assert parsed.tags == ("O", "O", "B-A", "O")
     assert parsed.adjusted == ()
-    for torn in ([{"text": "Start"}], [*cut, {"start": 3, "end": 5}], [{"start": 0, "end": 99}], ["Start", 1]):
+    hole = [*cut, {"start": 3, "end": 5}]
+    before, beyond = [{"start": -1, "end": 8}, more[1]], [{"start": 0, "end": 99}]
+    for torn in ([{"text": "Start"}], cut, before, hole, beyond, ["Start", 1]):
         parsed = example({"text": text, "entities": spans, "tokens": torn}, labelled=True)
         assert parsed.words == ("Start-Up", "news")
         assert len(parsed.adjusted) == 1

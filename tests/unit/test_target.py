@@ -94,6 +94,7 @@ def test_doubtful_labels_are_said() -> None:
         (["4.0", "5.0"], 4, "4.0"),
         (["pos", "neg"], " pos ", "pos"),
         (["pos", "neg"], "POS", "pos"),
+        (["1", "2"], "1.0", "1"),
     ],
 )
 def test_a_label_written_in_another_way_is_the_same_label(labels: list[Any], other: Any, own: str) -> None:
@@ -104,6 +105,19 @@ def test_a_label_written_in_another_way_is_the_same_label(labels: list[Any], oth
     written = str(other).strip()
     said = [f"label {written!r} (1 times) is read as {own!r}"] if written != own else []
     assert target.unknown([row]) == said
+
+
+@pytest.mark.parametrize("label", ["01", "1e0", "9007199254740993", "1.5"])
+def test_other_numbers_are_other_labels(label: str) -> None:
+    target = learnt(["1", "2", "9007199254740992", "1.50"], problem_type=SINGLE)
+    assert target.names(label) == (label,)
+
+
+def test_labels_in_another_writing_are_parted_and_counted() -> None:
+    target = learnt([["joy", "anger"], ["joy"], ["fear"]])
+    assert target.names("Joy|Anger") == ("joy", "anger")
+    many = learnt([f"label {i}" for i in range(9)])
+    assert len(many.unknown(rows([f"LABEL {i}" for i in range(9)]))) == 6
 
 
 def test_a_label_that_could_be_two_is_neither() -> None:
