@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated
 
 import typer
@@ -30,6 +31,9 @@ def predict_command(
     batch_tokens: options.BatchTokens = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Answer the I-th of N parts of the records; `cat` joins them.")
+    ] = None,
     unbuffered: Annotated[bool, typer.Option("--unbuffered", help="Answer record by record.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -48,7 +52,14 @@ def predict_command(
                 f"there is no file {name[:60]!r}",
                 help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",
             )
-    from bertft.inference.predict import open_out, predict
+    from bertft.inference.predict import Shard, open_out, predict
+
+    part = None
+    if shard is not None:
+        index, count = map(int, found.groups()) if (found := re.fullmatch(r"(\d+)/(\d+)", shard)) else (0, 0)
+        if not 1 <= index <= count:
+            raise UsageError(f"--shard {shard!r} is not I/N with I from 1 to N", help="for example `--shard 1/4`")
+        part = Shard(index, count)
 
     with open_out(out) as stream:
         predict(
@@ -66,4 +77,5 @@ def predict_command(
             batch_tokens=batch_tokens,
             backend=backend,
             unbuffered=unbuffered,
+            shard=part,
         )

@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +34,23 @@ _FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first an
 _TOLD = 5  # failures that are printed one by one; the rest is counted
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which of `count` equal parts of the records is meant; `index` is from 1."""
+
+    index: int
+    count: int
+
+    def bounds(self, sizes: Sequence[int]) -> list[tuple[int, int]]:
+        """Return the first record and the one after the last of each file, of files of `sizes` records."""
+        total = sum(sizes)
+        start, end = (total * i // self.count for i in (self.index - 1, self.index))
+        before = accumulate(sizes, initial=0)
+        return [
+            (min(max(start - b, 0), size), min(max(end - b, 0), size)) for b, size in zip(before, sizes, strict=False)
+        ]
+
+
 @dataclass(slots=True)
 class Filter:
     """An engine that answers rows, and what it met."""
@@ -48,7 +65,9 @@ class Filter:
     failed: int = 0
     adds_field: bool = True
     header: str | None = None
-    """What was written before the first answer."""
+    """What stands before the first answer."""
+    headed: bool = True
+    """Whether it is written."""
 
     def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
         """Yield the output of one input, chunk by chunk.
@@ -97,7 +116,7 @@ class Filter:
         text = out.head(first)
         if self.header is None:
             self.header = text
-            return text.encode(out.encoding, "surrogateescape")
+            return text.encode(out.encoding, "surrogateescape") if self.headed else b""
         if text.strip() != self.header.strip():
             raise UsageError(f"{opened.path} has other columns than the input before it", help="`--to jsonl` takes any")
         return b""
@@ -135,9 +154,11 @@ def predict(
     batch_tokens: int | None = None,
     backend: BackendName = "auto",
     unbuffered: bool = False,
+    shard: Shard | None = None,
 ) -> None:
     """Answer every record of the inputs (`-` is stdin), writing to `out` as chunks are done.
 
+    With a `shard` only its records are answered; the outputs of all shards, one after the other, are that of the whole.
     When the reader of `out` has gone (`| head`) it is done. Raises DataError for an input that cannot be read or, under
     `on_error="fail"`, a bad record.
     """
@@ -158,13 +179,18 @@ def predict(
             use="test",
         )
 
+    if shard is not None and (pipe := next((path for path in inputs if not os.path.isfile(path)), None)):
+        raise UsageError(f"--shard reads its input twice, and {pipe!r} is no file", help="write it to a file first")
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
     first = open_input(inputs[0]) if inputs[0] != "-" else None
     ready = engine(bundle, device=device, batch_tokens=batch_tokens, backend=backend)
-    answers = Filter(ready, target, field, on_error, scores)
+    answers = Filter(ready, target, field, on_error, scores, headed=shard is None or shard.index == 1)
     first = first or open_input(inputs[0])
+    bounds = shard.bounds([sum(1 for _ in open_input(path).rows) for path in inputs]) if shard else None
     for i, path in enumerate(inputs):
         current = first if i == 0 else open_input(path)
+        if bounds is not None:
+            current = replace(current, rows=islice(current.rows, *bounds[i]))
         if target is None and default_target(current.format) != default_target(first.format):
             raise UsageError(f"{path} and {inputs[0]} would be answered in two formats", help="`--to jsonl` takes one")
         say(current.describe())

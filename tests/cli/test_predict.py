@@ -343,3 +343,34 @@ def test_a_pipe_that_is_named_is_answered_as_it_comes(model: Path, tmp_path: Pat
             assert process.stdout is not None
             assert json.loads(process.stdout.readline())["text"] == "Maria lives in Lima ."  # the pipe is still open
         assert process.wait(60) == 0
+
+
+@pytest.mark.parametrize("kind", ["text", "jsonl", "csv", "conll", "two"])
+@pytest.mark.parametrize("count", [1, 3, 40])
+def test_shards_one_after_the_other_are_the_whole(cli: Run, model: Path, tmp_path: Path, kind: str, count: int) -> None:
+    texts = [" ".join(word for word, _ in row) for row in tiny.sentences()]
+    files = {
+        "text": ["".join(f"{text}\n" for text in texts)],
+        "jsonl": ["".join(json.dumps({"text": text}) + "\n" for text in texts)],
+        "csv": ["id,text\r\n" + "".join(f'{i},"{text}"\r\n' for i, text in enumerate(texts))],
+        "conll": ["# a comment\n" + tiny.conll(tiny.sentences())],
+        "two": ["one\n", "".join(f"{text}\n" for text in texts)],
+    }[kind]
+    suffix = {"two": "txt", "text": "txt"}.get(kind, kind)
+    paths = [tmp_path / f"{i}.{suffix}" for i in range(len(files))]
+    for path, text in zip(paths, files, strict=True):
+        path.write_bytes(text.encode())
+    whole = cli("predict", model, *paths, "-q")
+    parts = [cli("predict", model, *paths, "-q", "--shard", f"{i}/{count}") for i in range(1, count + 1)]
+    assert whole.code == 0
+    assert [part.code for part in parts] == [0] * count
+    assert "".join(part.out for part in parts) == whole.out
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"])
+def test_shards_that_cannot_be_are_refused(cli: Run, model: Path, train_file: Path, shard: str) -> None:
+    cli("predict", model, train_file, f"--shard={shard}").fails(2, "--shard", "1/4")
+
+
+def test_a_shard_of_a_pipe_is_refused(cli: Run, model: Path) -> None:
+    cli("predict", model, "--shard", "1/2", stdin="a\n").fails(2, "reads its input twice", "'-'")
