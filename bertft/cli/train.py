@@ -115,19 +115,11 @@ def train_command(
 
 def _in_parallel(processes: int, *, out: str | None, device: str) -> int:
     """Start this command in several processes and return the exit code."""
-    from bertft.inference.pytorch import choose_device
     from bertft.training import parallel
 
     if out is None:
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
-    kind = choose_device(device).type
-    if kind == "cuda":
-        import torch
-
-        if device != "auto" or torch.cuda.device_count() < processes:
-            fact = f"{processes} processes take a GPU each; there are {torch.cuda.device_count()}"
-            raise UsageError(fact, help="`--device auto` takes all that there are, `--device cpu` none")
     arguments = list(sys.argv[1:])
     at = next(i for i, argument in enumerate(arguments) if argument.partition("=")[0] == "--processes")
     del arguments[at : at + (1 if "=" in arguments[at] else 2)]
-    return parallel.start(arguments, processes, cpu=kind == "cpu")
+    return parallel.start(arguments, processes, device=device)

@@ -25,17 +25,26 @@ def is_started() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def start(arguments: Sequence[str], processes: int, *, cpu: bool) -> int:
+def start(arguments: Sequence[str], processes: int, *, device: str) -> int:
     """Run `bertft` with `arguments` in several processes and return the exit code: the first that is not 0.
 
     The first process speaks; what another says is shown if it is the one that fails. Where one fails, all are stopped.
+    Raises UsageError where there are fewer GPUs than processes.
     """
+    import torch
+
+    from bertft.inference.pytorch import choose_device
+
     if is_started():
         raise UsageError("--processes: this is one of several processes already", help="leave it to their launcher")
     shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     # torch warns where every weight is used, which Trainer does not take for granted
     shared["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if cpu:
+    kind = choose_device(device).type
+    if kind == "cuda" and (device != "auto" or torch.cuda.device_count() < processes):
+        fact = f"{processes} processes take a GPU each; there are {torch.cuda.device_count()}"
+        raise UsageError(fact, help="`--device auto` takes all that there are, `--device cpu` none")
+    if kind == "cpu":
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
         shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}
     running: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []
