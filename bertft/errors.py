@@ -71,3 +71,8 @@ def did_you_mean(word: str, choices: Iterable[str], otherwise: str | None = None
     """Return a sentence that names the choice nearest to `word`, or `otherwise` where none is near."""
     near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else otherwise
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error of another package that is not blank, or its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

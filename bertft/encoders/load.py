@@ -30,7 +30,7 @@ from bertft.encoders.subwords import (
     splits_words,
     with_prefix_space,
 )
-from bertft.errors import ModelError, did_you_mean
+from bertft.errors import ModelError, did_you_mean, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -299,11 +299,11 @@ def _explained(checkpoint: Checkpoint, error: Exception) -> ModelError:
             place=checkpoint.name,
             help="`pip install 'bertft[sentencepiece]'`; a trained model does not need it any more",
         )
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    first = first_line(error)
     if checkpoint.is_directory:
-        return ModelError(f"cannot load the model: {first[:300]}", place=checkpoint.name)
+        return ModelError(f"cannot load the model: {first}", place=checkpoint.name)
     if not isinstance(error, OSError):
-        return ModelError(f"cannot load {checkpoint.name!r} from the Hub: {first[:300]}")
+        return ModelError(f"cannot load {checkpoint.name!r} from the Hub: {first}")
     near = did_you_mean(checkpoint.name, KNOWN) if checkpoint.name not in KNOWN else None
     what = f"{checkpoint.location}, which is" if checkpoint.name in KNOWN else "no directory, is"
     offline = " (offline mode is on: HF_HUB_OFFLINE)" if os.environ.get("HF_HUB_OFFLINE") else ""

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bertft.errors import ModelError, UsageError
+from bertft.errors import ModelError, UsageError, first_line
 from bertft.inference.pytorch import outputs, takes_segments
 
 _ROWS, _TOKENS = 3, 7  # of the example that is traced: no sizes that a graph might take for constants of the model
@@ -60,8 +60,7 @@ def write(model: Any, path: Path, *, longest: int) -> tuple[str, ...]:
     except OSError:
         raise
     except Exception as error:  # of tracing, of decomposing, of translating: each has its own
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"torch cannot export {type(model).__name__}: {first[:300]}") from error
+        raise ModelError(f"torch cannot export {type(model).__name__}: {first_line(error)}") from error
     return names
 
 

@@ -15,7 +15,7 @@ from bertft.console import detail, say, warn
 from bertft.data import formats
 from bertft.data.formats import Format
 from bertft.data.row import Place
-from bertft.errors import DataError, UsageError
+from bertft.errors import DataError, UsageError, first_line
 from bertft.inference.load import BackendName, engine
 from bertft.tasks.base import Counts, Task
 
@@ -171,7 +171,7 @@ class ExtraMetrics:
                 results[name] = _jsonable(metric.compute(references=references, predictions=predictions))
             except Exception as error:  # foreign code; what it was asked for besides must not be lost with it
                 results[name] = None
-                warn(f"the metric {name!r} failed: {_first_line(error)}")
+                warn(f"the metric {name!r} failed: {first_line(error)}")
         return {"extra": results}
 
 
@@ -182,11 +182,7 @@ def _load_metric(name: str) -> Any:
         return evaluate.load(name)
     except Exception as error:  # a metric is foreign code, and evaluate's own errors have no common base
         advice = "a metric's name is looked up on the Hub; offline, give the path of its script"
-        raise UsageError(f"cannot load the metric {name!r}: {_first_line(error)}", help=advice) from error
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UsageError(f"cannot load the metric {name!r}: {first_line(error)}", help=advice) from error
 
 
 def _jsonable(value: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertft.bundle.exported import GRAPHS, Export, keep_quiet
-from bertft.errors import ModelError
+from bertft.errors import ModelError, first_line
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
@@ -36,8 +36,7 @@ class OnnxruntimeBackend:
         try:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common base
-            first = next(iter(str(error).strip().splitlines()), "")
-            raise ModelError(f"onnxruntime cannot read the graph: {first[:300]}", place=path) from error
+            raise ModelError(f"onnxruntime cannot read the graph: {first_line(error)}", place=path) from error
         return cls(session, pad, export.segments, export.parameters())
 
     def logits(self, batch: Sequence[Window]) -> list[Logits]:

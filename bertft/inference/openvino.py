@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertft.bundle.exported import GRAPHS, Dtype, Export, keep_quiet
-from bertft.errors import ModelError
+from bertft.errors import ModelError, first_line
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
@@ -33,8 +33,7 @@ class OpenVinoBackend:
         try:
             compiled = _compiled(path, dtype)
         except RuntimeError as error:
-            first = next(iter(str(error).strip().splitlines()), "")
-            raise ModelError(f"OpenVINO cannot read the graph: {first[:300]}", place=path) from error
+            raise ModelError(f"OpenVINO cannot read the graph: {first_line(error)}", place=path) from error
         return cls(compiled, pad, export.segments, export.parameters())
 
     def keep(self, export: Export, dtype: Dtype) -> None:
@@ -53,7 +52,7 @@ class OpenVinoBackend:
 
 def _compiled(path: Path, dtype: Dtype) -> Any:
     core = openvino.Core()
-    hint = {"fp32": "f32", "bf16": "bf16", "int8": "bf16" if native_bf16() else "f32"}[dtype]
+    hint = "bf16" if dtype == "bf16" or (dtype == "int8" and native_bf16()) else "f32"
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     blob = _blob(path, dtype)
     if blob.is_file():
