@@ -7,6 +7,7 @@ A recipe holds what a run is, not where its data lies:
     seed: 13
     holdout: 0.1              # share of the training rows for dev, when no --dev is given
     early_stopping: 3         # evaluations without a better score before training stops; null: never
+    batch_tokens: null        # tokens of a training batch, of all processes; null: see `training/sampling.py`
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
     trainer: {}               # transformers.TrainingArguments, verbatim
@@ -56,6 +57,7 @@ class Recipe:
     seed: int = 13
     holdout: float = 0.1
     early_stopping: int | None = 3
+    batch_tokens: int | None = None
     metrics: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None
@@ -376,6 +378,11 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     recipe = Recipe(**known)
     if not 0 < recipe.holdout < 1:
         _fail([("holdout", f"holdout: {recipe.holdout} is not between 0 and 1")], lines, name)
+    if recipe.batch_tokens is not None and recipe.batch_tokens < 1:
+        _fail([("batch_tokens", f"batch_tokens: {recipe.batch_tokens} is not more than 0")], lines, name)
+    if recipe.batch_tokens is not None and "per_device_train_batch_size" in recipe.trainer:
+        fact = "batch_tokens and trainer.per_device_train_batch_size both say how large a batch is; set one of them"
+        _fail([("batch_tokens", fact)], lines, name)
     if not 0 <= recipe.seed < 2**32:
         _fail([("seed", f"seed: {recipe.seed} is not between 0 and {2**32 - 1}")], lines, name)
     return recipe

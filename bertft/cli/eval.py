@@ -24,6 +24,7 @@ def eval_command(
     device: options.Device = "auto",
     batch_tokens: options.BatchTokens = None,
     backend: options.Backend = "auto",
+    precision: options.Precision = "auto",
     trust_remote_code: options.Trust = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -45,6 +46,7 @@ def eval_command(
         device=device,
         batch_tokens=batch_tokens,
         backend=backend,
+        precision=precision,
         metrics=metric or (),
         trust_remote_code=trust_remote_code,
     )

@@ -22,6 +22,10 @@ Backend = Annotated[
     Literal["auto", "torch", "openvino", "onnxruntime"],
     typer.Option(help="What runs the model; auto: what `bertft export` chose, else torch."),
 ]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16"],
+    typer.Option(help="auto: the export's; of torch bf16 where it is faster, but fp32 in `eval`, as in training."),
+]
 BatchTokens = Annotated[int | None, typer.Option(min=1, help="Tokens in a batch, padding included.")]
 FormatOption = Annotated[
     str,

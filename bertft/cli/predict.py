@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,9 +31,15 @@ def predict_command(
     batch_tokens: options.BatchTokens = None,
     device: options.Device = "auto",
     backend: options.Backend = "auto",
+    precision: options.Precision = "auto",
     shard: Annotated[
         str | None, typer.Option(metavar="I/N", help="Answer the I-th of N parts of the records; `cat` joins them.")
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray: share files out over a Ray cluster, or this machine; --out is a folder."),
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Of --engine ray; as many as GPUs, or CPUs.")] = None,
     unbuffered: Annotated[bool, typer.Option("--unbuffered", help="Answer record by record.")] = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -52,8 +58,31 @@ def predict_command(
                 f"there is no file {name[:60]!r}",
                 help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",
             )
-    from bertft.inference.predict import Shard, open_out, predict
+    from bertft.inference.predict import Options, Shard, open_out, predict
 
+    settings = Options(
+        format=format,
+        to=to,
+        encoding=encoding,
+        columns=options.parse_columns(columns),
+        field=field,
+        on_error=on_error,
+        scores=scores,
+        device=device,
+        batch_tokens=batch_tokens,
+        backend=backend,
+        precision=precision,
+        unbuffered=unbuffered,
+    )
+    if engine == "ray":
+        if out is None or inputs == ["-"]:
+            raise UsageError("--engine ray takes files, and a folder for the answers", help="`--out FOLDER` names it")
+        if shard is not None or unbuffered:
+            raise UsageError("--engine ray shares the records out by itself", help="leave out --shard and --unbuffered")
+        from bertft.inference.cluster import predict_on_ray
+
+        predict_on_ray(model, inputs, out=out, options=settings, workers=workers)
+        return
     part = None
     if shard is not None:
         index, count = map(int, found.groups()) if (found := re.fullmatch(r"(\d+)/(\d+)", shard)) else (0, 0)
@@ -62,20 +91,4 @@ def predict_command(
         part = Shard(index, count)
 
     with open_out(out) as stream:
-        predict(
-            model,
-            inputs,
-            out=stream,
-            format=format,
-            to=to,
-            encoding=encoding,
-            columns=options.parse_columns(columns),
-            field=field,
-            on_error=on_error,
-            scores=scores,
-            device=device,
-            batch_tokens=batch_tokens,
-            backend=backend,
-            unbuffered=unbuffered,
-            shard=part,
-        )
+        predict(model, inputs, out=stream, options=settings, shard=part)

@@ -5,7 +5,9 @@ Memory is bounded by the look-ahead: a chunk's logits are gone before the next c
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
@@ -31,6 +33,11 @@ class Backend(Protocol):
         """Return the weights that decoding needs; empty for most heads."""
         ...
 
+    @property
+    def in_background(self) -> bool:
+        """Whether other threads can run beside `logits`: torch's Python code, between its kernels, waits for them."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -44,33 +51,78 @@ class Engine:
 
     def predict(self, examples: Sequence[Any]) -> tuple[list[Any], Counts]:
         """Return one prediction per example, in order, and what tokenization met."""
-        parameters = self.backend.parameters()
-        task = self.task.with_parameters(parameters) if parameters else self.task
-        windows, counts = task.features(examples, self.encoder, self.window)
+        windows, counts = self.task.features(examples, self.encoder, self.window)
+        return self._decoded(examples, windows, self._summaries(windows)), counts
+
+    def stream(self, chunks: Iterable[Sequence[Any]]) -> Iterator[tuple[list[Any], Counts]]:
+        """Yield each chunk's predictions and counts.
+
+        While the model runs one chunk, the next is read and encoded, and the one before is decoded by whoever takes it,
+        where the backend lets other threads run meanwhile. Raises what reading raises, after the chunks before it.
+        """
+        if not self.backend.in_background:
+            for examples in chunks:
+                yield self.predict(examples)
+            return
+        iterator = iter(chunks)
+        failure: BaseException | None = None
+        with ThreadPoolExecutor(1) as thread:
+            waiting: tuple[Sequence[Any], list[Window], Counts, Future[list[Any]]] | None = None
+            while True:
+                following = None
+                try:
+                    for examples in islice(iterator, 1):
+                        windows, counts = self.task.features(examples, self.encoder, self.window)
+                        following = examples, windows, counts, thread.submit(self._summaries, windows)
+                except Exception as error:
+                    failure = error
+                if waiting is not None:
+                    examples, windows, counts, summaries = waiting
+                    yield self._decoded(examples, windows, summaries.result()), counts
+                if failure is not None:
+                    raise failure
+                if following is None:
+                    return
+                waiting = following
+
+    def _summaries(self, windows: Sequence[Window]) -> list[Any]:
+        """Return what is kept of each window's logits: the model's part."""
+        task = self._task
         summaries: list[Any] = [None] * len(windows)
         for batch in self._batches(windows):
-            logits = self.backend.logits([windows[i] for i in batch])
-            for i, scores in zip(batch, logits, strict=True):
-                summaries[i] = task.reduce(examples[windows[i].example], windows[i], scores)
+            some = [windows[i] for i in batch]
+            for i, summary in zip(batch, task.reduce(some, self.backend.logits(some)), strict=True):
+                summaries[i] = summary
+        return summaries
+
+    def _decoded(self, examples: Sequence[Any], windows: Sequence[Window], summaries: Sequence[Any]) -> list[Any]:
+        """Return the predictions of the examples whose windows and summaries these are."""
+        task = self._task
         by_example: list[list[Any]] = [[] for _ in examples]
         for window, summary in zip(windows, summaries, strict=True):
             by_example[window.example].append(summary)
-        pairs = zip(examples, by_example, strict=True)
-        return [task.decode(example, parts) for example, parts in pairs], counts
+        return [task.decode(example, parts) for example, parts in zip(examples, by_example, strict=True)]
 
-    def stream(self, examples: Iterable[Any]) -> Iterator[tuple[list[tuple[Any, Any]], Counts]]:
-        """Yield chunks of (example, prediction) pairs with their counts, reading no more than one chunk ahead."""
-        iterator = iter(examples)
-        while chunk := list(islice(iterator, LOOK_AHEAD)):
-            predictions, counts = self.predict(chunk)
-            yield list(zip(chunk, predictions, strict=True)), counts
+    @property
+    def _task(self) -> Task[Any, Any, Any]:
+        """The task, with the weights that decoding needs."""
+        parameters = self.backend.parameters()
+        return self.task.with_parameters(parameters) if parameters else self.task
 
     def evaluate(self, examples: Iterable[Any]) -> tuple[list[tuple[Any, Any]], Counts]:
         """Return all (example, prediction) pairs and the counts over them."""
         pairs: list[tuple[Any, Any]] = []
         counts = Counts()
-        for chunk, more in self.stream(examples):
-            pairs += chunk
+        read: deque[list[Any]] = deque()  # chunks that have no predictions yet
+
+        def chunks() -> Iterator[list[Any]]:
+            iterator = iter(examples)
+            while chunk := list(islice(iterator, LOOK_AHEAD)):
+                read.append(chunk)
+                yield chunk
+
+        for predictions, more in self.stream(chunks()):
+            pairs += zip(read.popleft(), predictions, strict=True)
             counts += more
         return pairs, counts
 

@@ -16,7 +16,7 @@ from bertft.data import formats
 from bertft.data.formats import Format
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, first_line
-from bertft.inference.load import BackendName, engine
+from bertft.inference.load import BackendName, Precision, engine
 from bertft.tasks.base import Counts, Task
 
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
@@ -101,6 +101,7 @@ def evaluate(
     device: str = "auto",
     batch_tokens: int | None = None,
     backend: BackendName = "auto",
+    precision: Precision = "auto",
     metrics: Sequence[str] = (),
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
@@ -123,7 +124,9 @@ def evaluate(
         preferred=bundle.manifest.get("columns"),
         limit=limit,
     )
-    ready = engine(bundle, device=device, batch_tokens=batch_tokens, backend=backend)
+    ready = engine(
+        bundle, device=device, batch_tokens=batch_tokens, backend=backend, precision=precision, measuring=True
+    )
     pairs, counts = ready.evaluate(labelled.examples)
     report_counts(counts)
     return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}

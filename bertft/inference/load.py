@@ -20,33 +20,48 @@ from bertft.inference.engine import BATCH_TOKENS, Backend, Engine
 _EXPORT = "`bertft export` the model where there is one, and install openvino or onnxruntime here"
 
 BackendName = Literal["auto", "torch", "openvino", "onnxruntime"]
+Precision = Literal["auto", "fp32", "bf16"]
 
 
 def engine(
-    bundle: Bundle, *, device: str = "auto", batch_tokens: int | None = None, backend: BackendName = "auto"
+    bundle: Bundle,
+    *,
+    device: str = "auto",
+    batch_tokens: int | None = None,
+    backend: BackendName = "auto",
+    precision: Precision = "auto",
+    measuring: bool = False,
 ) -> Engine:
     """Load the weights and return the engine.
 
-    `auto` runs what `bertft export` has left in the bundle, by the engine that it chose, or another that is installed;
-    without an export, or on a device that is named and no CPU, torch runs the model.
+    The backend `auto` runs what `bertft export` has left in the bundle, by the engine that it chose, or another that is
+    installed; without an export, or on a device that is named and no CPU, torch runs the model.
 
-    Raises ModelError, or UsageError for a device or a backend that is not there.
+    The precision `auto` is the export's. Of torch it is bf16 where the device multiplies it in hardware and the model
+    is large enough to gain from that, but fp32 when `measuring`: then the digits are those that training has seen.
+
+    Raises ModelError, or UsageError for a device, a backend or a precision that is not there.
     """
     if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds at least one token")
     found = _export(bundle, backend, device)
     if found is not None:
-        engine, dtype = _engine(found, backend)
+        engine, dtype = _engine(found, backend, precision)
         loaded: Backend = load_export(found, engine, dtype, bundle.tokenizer.pad)
         say(f"using cpu, {engine}, {dtype}, exported")
     else:
         if find_spec("torch") is None:
             raise ModelError("there is no torch to run the model with", help=f"`pip install torch`, or {_EXPORT}")
-        from bertft.inference.pytorch import TorchBackend, choose_device, describe
+        from bertft.inference.pytorch import TorchBackend, choose_device, describe, gains_from_bf16, in_bf16
 
         where = choose_device(device)
-        loaded = TorchBackend(bundle.load_model().to(where), bundle.tokenizer.pad)
-        say(f"using {describe(where, 'fp32')}")
+        model = bundle.load_model().to(where)
+        if precision == "auto":
+            precision = "bf16" if not measuring and gains_from_bf16(model.config, where) else "fp32"
+        if precision == "bf16":
+            model = in_bf16(model)
+        loaded = TorchBackend(model, bundle.tokenizer.pad)
+        say(f"using {describe(where, precision)}")
     return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, batch_tokens or BATCH_TOKENS)
 
 
@@ -79,10 +94,16 @@ def _export(bundle: Bundle, backend: BackendName, device: str) -> Export | None:
     return found if exported.installed() else None
 
 
-def _engine(found: Export, backend: BackendName) -> tuple[EngineName, Dtype]:
+def _engine(found: Export, backend: BackendName, precision: Precision) -> tuple[EngineName, Dtype]:
     """Return the engine and the precision that run an export: those that were chosen, where the engine is there."""
     order = [found.engine, *ENGINES] if backend == "auto" else [one for one in ENGINES if one == backend]
     engine = next(one for one in order if one in exported.installed())
+    if precision != "auto":
+        if precision == "bf16" and engine != "openvino":
+            raise UsageError(
+                f"--precision bf16: {engine} runs graphs in fp32 on the CPU", help="`--backend openvino` can"
+            )
+        return engine, precision
     return engine, found.dtype if engine == found.engine else "fp32"
 
 

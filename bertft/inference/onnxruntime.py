@@ -44,6 +44,11 @@ class OnnxruntimeBackend:
         found = self.session.run(None, padded(batch, self.pad, segments=self.segments))
         return by_window(batch, found[0])
 
+    @property
+    def in_background(self) -> bool:
+        """Whether other threads can run beside `logits`."""
+        return True
+
     def parameters(self) -> Parameters:
         """Return the weights that decoding needs; empty for most heads."""
         return self.decoding

@@ -45,6 +45,11 @@ class OpenVinoBackend:
         found = self.compiled(padded(batch, self.pad, segments=self.segments))
         return by_window(batch, found[0].copy())  # the next batch is written over it
 
+    @property
+    def in_background(self) -> bool:
+        """Whether other threads can run beside `logits`."""
+        return True
+
     def parameters(self) -> Parameters:
         """Return the weights that decoding needs; empty for most heads."""
         return self.decoding

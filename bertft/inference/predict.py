@@ -10,6 +10,7 @@ import os
 import queue
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bertft.bundle.store import open_bundle
+from bertft.bundle.store import Bundle, open_bundle
 from bertft.console import say, warn
 from bertft.data import formats
 from bertft.data.formats import Format, Input
@@ -25,7 +26,7 @@ from bertft.data.row import OnError, Row
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
-from bertft.inference.load import BackendName, engine
+from bertft.inference.load import BackendName, Precision, engine
 from bertft.inference.writers import Writer, default_target, writer
 from bertft.tasks.base import Counts
 
@@ -83,10 +84,18 @@ class Filter:
         if opened.format == "conll" and self.to not in (None, "conll"):
             rest = (row for row in rest if row.error or row.values["tokens"])  # not what follows the last sentence
         begun = False
-        for rows in chunks(rest, live=live, unbuffered=unbuffered):
-            parsed = [self._parse(row) for row in rows]
-            good = [example for example in parsed if not isinstance(example, DataError)]
-            found, counts = self.engine.predict(good)
+        read: deque[tuple[list[Row], list[Any]]] = deque()  # chunks that have no answers yet
+
+        def examples() -> Iterator[list[Any]]:
+            for rows in chunks(rest, live=live, unbuffered=unbuffered):
+                parsed = [self._parse(row) for row in rows]
+                read.append((rows, parsed))
+                yield [example for example in parsed if not isinstance(example, DataError)]
+
+        # what may pause is answered before more of it is waited for
+        stream = map(self.engine.predict, examples()) if live or unbuffered else self.engine.stream(examples())
+        for found, counts in stream:
+            rows, parsed = read.popleft()
             self.counts += counts
             predictions = iter(found)
             block: list[bytes] = []
@@ -138,22 +147,53 @@ class Filter:
             warn(str(error))
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How inputs are read and answered, as the command's options say it."""
+
+    format: str = "auto"
+    to: str = "auto"
+    encoding: str | None = None
+    columns: Mapping[str, str] | None = None
+    field: str = "prediction"
+    on_error: OnError = "fail"
+    scores: bool = False
+    device: str = "auto"
+    batch_tokens: int | None = None
+    backend: BackendName = "auto"
+    precision: Precision = "auto"
+    unbuffered: bool = False
+
+    def open(self, bundle: Bundle, path: str) -> Input:
+        """Open an input; raises DataError where it cannot be read."""
+        return formats.read(
+            path,
+            wanted=bundle.task.wanted,
+            format=formats.parse_format(self.format),
+            encoding=self.encoding,
+            columns=self.columns,
+            preferred=bundle.manifest.get("columns"),
+            unit=bundle.task.unit,
+            use="test",
+        )
+
+    def load(self, bundle: Bundle) -> Engine:
+        """Load the model; raises ModelError or UsageError where it cannot be run so."""
+        return engine(
+            bundle,
+            device=self.device,
+            batch_tokens=self.batch_tokens,
+            backend=self.backend,
+            precision=self.precision,
+        )
+
+
 def predict(
     model: str,
     inputs: Sequence[str] = ("-",),
     *,
     out: BinaryIO,
-    format: str = "auto",
-    to: str = "auto",
-    encoding: str | None = None,
-    columns: Mapping[str, str] | None = None,
-    field: str = "prediction",
-    on_error: OnError = "fail",
-    scores: bool = False,
-    device: str = "auto",
-    batch_tokens: int | None = None,
-    backend: BackendName = "auto",
-    unbuffered: bool = False,
+    options: Options | None = None,
     shard: Shard | None = None,
 ) -> None:
     """Answer every record of the inputs (`-` is stdin), writing to `out` as chunks are done.
@@ -162,48 +202,55 @@ def predict(
     When the reader of `out` has gone (`| head`) it is done. Raises DataError for an input that cannot be read or, under
     `on_error="fail"`, a bad record.
     """
-    kind, target = formats.parse_format(format), formats.parse_format(to)
+    options = options or Options()
+    formats.parse_format(options.format), formats.parse_format(options.to)
     bundle = open_bundle(model)
     if bundle.assumed:
         say(bundle.assumed)
-
-    def open_input(path: str) -> Input:
-        return formats.read(
-            path,
-            wanted=bundle.task.wanted,
-            format=kind,
-            encoding=encoding,
-            columns=columns,
-            preferred=bundle.manifest.get("columns"),
-            unit=bundle.task.unit,
-            use="test",
-        )
-
     if shard is not None and (pipe := next((path for path in inputs if not os.path.isfile(path)), None)):
         raise UsageError(f"--shard reads its input twice, and {pipe!r} is no file", help="write it to a file first")
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
-    first = open_input(inputs[0]) if inputs[0] != "-" else None
-    ready = engine(bundle, device=device, batch_tokens=batch_tokens, backend=backend)
-    answers = Filter(ready, target, field, on_error, scores, headed=shard is None or shard.index == 1)
-    first = first or open_input(inputs[0])
-    bounds = shard.bounds([sum(1 for _ in open_input(path).rows) for path in inputs]) if shard else None
+    first = options.open(bundle, inputs[0]) if inputs[0] != "-" else None
+    answers = answer_all(bundle, options.load(bundle), inputs, out=out, options=options, shard=shard, first=first)
+    report_counts(answers.counts)
+    if answers.failed:
+        fate = "left out" if options.on_error == "skip" else "answered with null"
+        warn(f"{answers.failed:,} of {answers.answered + answers.failed:,} records were bad and {fate}")
+
+
+def answer_all(
+    bundle: Bundle,
+    ready: Engine,
+    inputs: Sequence[str],
+    *,
+    out: BinaryIO,
+    options: Options,
+    shard: Shard | None = None,
+    first: Input | None = None,
+) -> Filter:
+    """Answer the inputs with an engine that is loaded, as `predict` does; return what was met.
+
+    `first` is the first of them, where it is open already.
+    """
+    target = formats.parse_format(options.to)
+    headed = shard is None or shard.index == 1
+    answers = Filter(ready, target, options.field, options.on_error, options.scores, headed=headed)
+    first = first or options.open(bundle, inputs[0])
+    bounds = shard.bounds([sum(1 for _ in options.open(bundle, path).rows) for path in inputs]) if shard else None
     for i, path in enumerate(inputs):
-        current = first if i == 0 else open_input(path)
+        current = first if i == 0 else options.open(bundle, path)
         if bounds is not None:
             current = replace(current, rows=islice(current.rows, *bounds[i]))
         if target is None and default_target(current.format) != default_target(first.format):
             raise UsageError(f"{path} and {inputs[0]} would be answered in two formats", help="`--to jsonl` takes one")
         say(current.describe())
-        for block in answers.answer(current, unbuffered=unbuffered):
+        for block in answers.answer(current, unbuffered=options.unbuffered):
             try:
                 out.write(block)
                 out.flush()
             except BrokenPipeError:
-                return
-    report_counts(answers.counts)
-    if answers.failed:
-        fate = "left out" if on_error == "skip" else "answered with null"
-        warn(f"{answers.failed:,} of {answers.answered + answers.failed:,} records were bad and {fate}")
+                return answers
+    return answers
 
 
 def _encoded(text: str, encoding: str, row: Row) -> bytes:

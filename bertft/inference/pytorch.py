@@ -11,9 +11,12 @@ from typing import Any
 import torch
 
 from bertft import heads
+from bertft.encoders.families import bf16_safe
 from bertft.errors import UsageError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
+
+_LEAST_BF16_WIDTH = 128
 
 
 def takes_segments(model: Any) -> bool:
@@ -46,6 +49,11 @@ class TorchBackend:
         tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
         found = type(self.model).forward(self.model, **tensors)
         return by_window(batch, outputs(found).float().cpu().numpy())
+
+    @property
+    def in_background(self) -> bool:
+        """Whether other threads can run beside `logits`."""
+        return False
 
     def parameters(self) -> Parameters:
         """Return the weights that decoding needs; empty for most heads."""
@@ -80,6 +88,19 @@ def describe(device: torch.device, precision: str) -> str:
     threads = torch.get_num_threads()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{threads} thread{'s' * (threads > 1)}"
     return f"{device}, {name}, {precision}"
+
+
+def gains_from_bf16(config: Any, device: torch.device) -> bool:
+    """Say whether a model predicts faster in bf16 there: not where layers are so narrow that casting costs as much."""
+    width = getattr(config, "hidden_size", None) or getattr(config, "dim", None) or 0
+    return width >= _LEAST_BF16_WIDTH and bf16_safe(config) and native_bf16(device)
+
+
+def in_bf16(model: Any) -> Any:
+    """Return the model with its weights in bf16; raises UsageError for a family that cannot run so."""
+    if not bf16_safe(model.config):
+        raise UsageError(f"--precision bf16: {model.config.model_type} does not run in bf16", help="`--precision fp32`")
+    return model.to(torch.bfloat16)
 
 
 def native_bf16(device: torch.device) -> bool:

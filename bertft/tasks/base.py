@@ -252,8 +252,8 @@ class Task(Protocol[E, S, P]):
         """Return the windows of each example, in order, with targets where gold is known."""
         ...
 
-    def reduce(self, example: E, window: Window, logits: Logits) -> S:
-        """Return what is kept of one window's logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[S]:
+        """Return what is kept of each window's logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
         ...
 
     def decode(self, example: E, summaries: Sequence[S]) -> P:

@@ -153,8 +153,8 @@ class Classify:
             )
         return windows, counts
 
-    def reduce(self, example: Any, window: Window, logits: Logits) -> Logits:
-        return logits
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Logits]:
+        return list(logits)
 
     def decode(self, example: Any, summaries: Sequence[Logits]) -> Answer:
         logits = np.stack(summaries).astype(np.float64)  # (windows, labels)

@@ -280,14 +280,15 @@ class Ner:
             )
         return windows, counts
 
-    def reduce(self, example: Example, window: Window, logits: Logits) -> LogProbabilities:
-        """Return the log-probabilities (owned words, labels) of one window's logits; for a CRF, the logits."""
-        own = logits[list(window.owned)].astype(np.float64)  # (owned, labels)
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[LogProbabilities]:
+        """Return the log-probabilities (owned words, labels) of each window's logits; for a CRF, the logits."""
+        each = [scores[list(window.owned)] for window, scores in zip(windows, logits, strict=True)]
         if self.learnt is not None:
-            return own.astype(np.float32)
+            return each
+        own = np.concatenate(each).astype(np.float64)  # (owned of all windows, labels)
         own -= own.max(axis=-1, keepdims=True)
         own -= np.log(np.exp(own).sum(axis=-1, keepdims=True))
-        return own.astype(np.float32)
+        return np.split(own.astype(np.float32), np.cumsum([len(one) for one in each])[:-1])
 
     def decode(self, example: Example, summaries: Sequence[LogProbabilities]) -> Tagging:
         emissions = np.concatenate(summaries)  # (words, labels)

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
@@ -36,7 +35,7 @@ from bertft.tasks.base import (
     WindowSize,
 )
 from bertft.tasks.question import Question, from_row
-from bertft.text.spans import best_spans, edges, tokens_of, without_blanks
+from bertft.text.spans import best_spans, edges, log_sums, tokens_of, without_blanks
 from bertft.text.windows import cut
 
 _ANSWERABLE, _UNANSWERABLE = "answerable", "unanswerable"
@@ -74,23 +73,42 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A prediction: the best spans, best first, and how much better "no answer" scores than the first of them.
+    """A prediction: the best spans, and how much better "no answer" scores than the first of them.
 
-    `null` is the probability that there is no answer, None where the model has not learnt what that is. `null_odds`
-    are a difference of logits; infinite where there is no span.
+    `total` is the log of the sum of all exponentials of scores, of "no answer" too where the model has learnt what that
+    is: then `null` is its probability, else None. `null_odds` are a difference of logits; infinite where no span is.
     """
 
-    candidates: tuple[Candidate, ...]
+    best: Best
+    total: float
     null_odds: float
     null: float | None
 
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The best spans, best first."""
+        each = zip(self.best.starts, self.best.ends, self.best.scores, strict=True)
+        return tuple(Candidate(*one, probability=math.exp(one[2] - self.total)) for one in each)
+
+    @property
+    def first(self) -> Candidate | None:
+        """The best span."""
+        best = self.best
+        if not best.scores:
+            return None
+        return Candidate(best.starts[0], best.ends[0], best.scores[0], math.exp(best.scores[0] - self.total))
+
 
 class Best(NamedTuple):
-    """The best spans of one window, (spans,) each: characters and scores; and the score of its "no answer"."""
+    """The best spans of one window or of all, best first, (spans,) each: characters and scores; and "no answer".
 
-    starts: npt.NDArray[np.intc]
-    ends: npt.NDArray[np.intc]
-    scores: npt.NDArray[np.float64]
+    `total` is the log of the sum of the exponentials of `scores`, `null` the score of "no answer".
+    """
+
+    starts: list[int]
+    ends: list[int]
+    scores: list[float]
+    total: float
     null: float
 
 
@@ -222,32 +240,31 @@ class Qa:
             )
         return windows, counts
 
-    def reduce(self, example: Question, window: Window, logits: Logits) -> Best:
-        wide = logits.astype(np.float64)  # (tokens, 2)
-        null = float(wide[0].sum())
-        own = slice(window.owned[0], window.owned[-1] + 1) if window.owned else slice(0)
-        spans = np.asarray(window.spans, dtype=np.intc).reshape(-1, 2)  # (context tokens, 2)
-        starts, ends = (np.where(spans[:, side] >= 0, wide[own, side], -np.inf) for side in (0, 1))  # (context tokens,)
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Best]:
+        width = max(len(window.owned) for window in windows)
+        scores = np.full((len(windows), width, 2), -np.inf)  # (windows, context tokens, start and end)
+        characters = np.full((len(windows), width, 2), -1, dtype=np.intc)
+        for i, (window, one) in enumerate(zip(windows, logits, strict=True)):
+            if count := len(window.owned):
+                scores[i, :count] = one[window.owned[0] : window.owned[0] + count]
+                characters[i, :count] = np.asarray(window.spans, dtype=np.intc).reshape(-1, 2)
+        scores[characters < 0] = -np.inf
         longest, count = self.options.max_answer_length, self.options.n_best
-        first, last, scores = best_spans(starts, ends, longest=longest, count=count)
-        return Best(spans[first, 0], spans[last, 1], scores, null)
+        window_of, first, last, found = best_spans(scores[..., 0], scores[..., 1], longest=longest, count=count)
+        starts, ends = characters[window_of, first, 0].tolist(), characters[window_of, last, 1].tolist()
+        ranked, totals = found.tolist(), log_sums(found, window_of, len(windows)).tolist()
+        nulls = [float(one[0, 0]) + float(one[0, 1]) for one in logits]
+        cuts = np.searchsorted(window_of, np.arange(len(windows) + 1)).tolist()
+        return [
+            Best(starts[a:b], ends[a:b], ranked[a:b], total, null)
+            for a, b, total, null in zip(cuts, cuts[1:], totals, nulls, strict=False)
+        ]
 
     def decode(self, example: Question, summaries: Sequence[Best]) -> Reply:
-        found: dict[tuple[int, int], float] = {}
-        for best in summaries:
-            for start, end, score in zip(best.starts.tolist(), best.ends.tolist(), best.scores.tolist(), strict=True):
-                found[start, end] = max(score, found.get((start, end), -math.inf))
-        ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[: self.options.n_best]
-        null = min(best.null for best in summaries)
-        scores = np.array([score for _, score in ranked] + [null] * bool(self.null))
-        chances = np.exp(scores - scores.max()) if len(scores) else scores
-        chances = chances / chances.sum() if len(scores) else chances
-        candidates = tuple(
-            Candidate(start, end, score, float(chance))
-            for ((start, end), score), chance in zip(ranked, chances[: len(ranked)], strict=True)
-        )
-        odds = null - candidates[0].score if candidates else math.inf
-        return Reply(candidates, odds, float(chances[-1]) if self.null else None)
+        best = summaries[0] if len(summaries) == 1 else _merged(summaries, self.options.n_best)
+        total = float(np.logaddexp(best.total, best.null)) if self.null else best.total
+        odds = best.null - best.scores[0] if best.scores else math.inf
+        return Reply(best, total, odds, math.exp(best.null - total) if self.null else None)
 
     # -- predictions to scores and answers -----------------------------------------------------------------------------
 
@@ -256,9 +273,7 @@ class Qa:
         return self.no_answer_threshold if self.null else math.inf
 
     def _chosen(self, reply: Reply) -> Candidate | None:
-        if not reply.candidates or reply.null_odds > self._threshold:
-            return None
-        return reply.candidates[0]
+        return None if reply.null_odds > self._threshold else reply.first
 
     def tune(self, pairs: Sequence[tuple[Question, Reply]]) -> Self:
         known = [(example, reply) for example, reply in pairs if example.answers is not None]
@@ -327,6 +342,19 @@ class Qa:
         return cls(null=True)  # nothing tells whether it learnt of questions without an answer
 
 
+def _merged(summaries: Sequence[Best], count: int) -> Best:
+    """Return the best spans of several windows, each span once, and the least score of "no answer"."""
+    found: dict[tuple[int, int], float] = {}
+    for best in summaries:
+        for start, end, score in zip(best.starts, best.ends, best.scores, strict=True):
+            found[start, end] = max(score, found.get((start, end), -math.inf))
+    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]
+    scores = [score for _, score in ranked]
+    total = float(log_sums(np.array(scores), np.zeros(len(scores), dtype=np.intp), 1)[0])
+    starts, ends = [span[0] for span, _ in ranked], [span[1] for span, _ in ranked]
+    return Best(starts, ends, scores, total, min(best.null for best in summaries))
+
+
 def _told(what: str, examples: Sequence[Question], count: str | None = None) -> list[str]:
     """Return a sentence on how many examples there are, or things that their field `count` counts; none on none."""
     met = [example for example in examples if count is None or getattr(example, count)]
@@ -358,8 +386,8 @@ def _compared(
 ) -> tuple[list[list[str]], list[str], list[float]]:
     """Return the gold texts, the best span's text and the null odds of each question."""
     golds = [[gold.text for gold in example.answers or ()] for example, _ in pairs]
-    best = [(example.context, reply.candidates[:1]) for example, reply in pairs]
-    texts = ["".join(context[one.start : one.end] for one in first) for context, first in best]
+    best = [(example.context, reply.first) for example, reply in pairs]
+    texts = [context[first.start : first.end] if first else "" for context, first in best]
     return golds, texts, [reply.null_odds for _, reply in pairs]
 
 

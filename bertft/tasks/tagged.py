@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from sys import intern
 
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
@@ -17,13 +18,14 @@ class Example:
     """A sentence (or a document of several): its words and, where known, their tags.
 
     `tags` are BIO or plain, None without gold; `written` are the file's own, in `style`. `lengths` are the words of
-    each sentence. `spans` are the words' offsets in `text`.
+    each sentence. `raw` is the text that the words were found in, and `offsets` are where; both None where the words
+    were given.
     """
 
     place: Place
     words: tuple[str, ...]
-    text: str
-    spans: tuple[Span, ...]
+    raw: str | None
+    offsets: tuple[Span, ...] | None
     lengths: tuple[int, ...]
     tokenized: bool
     tags: tuple[str, ...] | None = None
@@ -31,10 +33,23 @@ class Example:
     style: TagStyle | None = None
     document: int = 0
     """The document in its file, from 1; 0 where the file marks none."""
-    numbers: tuple[int, ...] = ()
+    numbers: Sequence[int] = ()
     """The line of each word in its file, where words have lines of their own."""
     adjusted: tuple[str, ...] = ()
     """What had to be changed about the row's character spans."""
+
+    @property
+    def text(self) -> str:
+        """The text; of words that were given, the words with a blank between them."""
+        return " ".join(self.words) if self.raw is None else self.raw
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The words' offsets in `text`."""
+        if self.offsets is not None:
+            return self.offsets
+        starts = accumulate((len(word) + 1 for word in self.words), initial=0)
+        return tuple((start, start + len(word)) for start, word in zip(starts, self.words, strict=False))
 
     def sentences(self, tags: Sequence[str]) -> Iterator[list[str]]:
         """Yield the part of `tags` that belongs to each sentence."""
@@ -52,7 +67,8 @@ class Example:
         tags: list[str] = []
         for sentence in self.sentences(self.written):
             tags += write_bio(read_spans(sentence, style), len(sentence))
-        return replace(self, style=style, tags=tuple(tags))
+        same = tags == [*self.written]
+        return replace(self, style=style, tags=self.written if same else tuple(map(intern, tags)))
 
 
 def from_row(row: Row, *, labelled: bool) -> Example:
@@ -74,7 +90,7 @@ def from_row(row: Row, *, labelled: bool) -> Example:
 
 def _well_formed(word: str) -> str:
     """Return `word` with halves of surrogate pairs, which JSON can carry and a tokenizer cannot read, as `?`."""
-    return word.encode("utf-8", "replace").decode()
+    return word if word.isascii() else word.encode("utf-8", "replace").decode()
 
 
 def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
@@ -95,17 +111,22 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
             place=row.place,
             help="training and evaluation need a tag for every word; name the column with `--columns tags=…`",
         )
-    ends = list(accumulate((len(token) + 1 for token in tokens), initial=0))
+    # words and tags come again and again: each is kept once
+    words = tuple(intern(_well_formed(token)) for token in tokens)
+    altered = any(word != token for word, token in zip(words, tokens, strict=True))
+    numbers: Sequence[int] = row.numbers
+    if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:
+        numbers = range(numbers[0], numbers[-1] + 1)
     return Example(
         row.place,
-        tuple(map(_well_formed, tokens)),
-        " ".join(tokens),
-        tuple((start, start + len(token)) for start, token in zip(ends, tokens, strict=False)),
+        words,
+        " ".join(tokens) if altered else None,
+        None,
         row.sentences or (len(tokens),),
         True,
-        written=tuple(tags) if tags is not None else None,
+        written=tuple(map(intern, tags)) if tags is not None else None,
         document=row.document,
-        numbers=row.numbers,
+        numbers=numbers,
     )
 
 

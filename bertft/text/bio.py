@@ -5,7 +5,7 @@ numpy arrays in, a path of label ids (or the labels' probabilities) out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,8 @@ class Constraints(NamedTuple):
     initial: LogProbabilities
 
 
-def constraints(labels: Sequence[str], style: TagStyle) -> Constraints:
+@cache
+def constraints(labels: tuple[str, ...], style: TagStyle) -> Constraints:
     """Return the penalties of BIO: 0 for what it allows."""
     split = [style.split(label) for label in labels]
     transitions = np.zeros((len(split), len(split)), dtype=np.float32)

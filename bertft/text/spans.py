@@ -78,23 +78,52 @@ def _flat(pairs: npt.NDArray[np.intc]) -> array[int]:
     return flat
 
 
-def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tuple[Indices, Indices, Floats]:
-    """Return first token, last token and score, (spans,) each, of the `count` best spans of at most `longest` tokens.
+def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tuple[Indices, Indices, Indices, Floats]:
+    """Return window, first token, last token and score, (spans,) each, of the `count` best spans of every window.
 
-    A score is `starts[first] + ends[last]`, both (tokens,); spans of -inf are none. Best first; of equal ones the
-    earlier and shorter. Takes O(tokens * longest) and sorts no more than it returns, ties aside.
+    A score is `starts[window, first] + ends[window, last]`, both (windows, tokens), of at most `longest` tokens; spans
+    of -inf are none. Windows in order, in each the best first; of equal ones the earlier and shorter.
+
+    The spans of a window begin at the `count` tokens whose best span is best, and are no worse than the worst of those:
+    any other is worse than that many. So the pairs that are looked at are `count * longest` a window, ties aside.
     """
-    longest = min(longest, len(starts))
-    if not longest:
+    windows, tokens = starts.shape
+    longest = min(longest, tokens)
+    if not windows or not longest:
         nothing = np.zeros(0, dtype=np.intp)
-        return nothing, nothing, np.zeros(0)
-    padded = np.append(ends, np.full(longest - 1, -np.inf))
-    following = np.lib.stride_tricks.sliding_window_view(padded, longest)  # (tokens, lengths)
-    scores = (starts[:, None] + following).ravel()
-    least = -np.inf
-    if count < len(scores):
-        least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    kept = np.flatnonzero((scores >= least) & np.isfinite(scores))
-    kept = kept[np.argsort(-scores[kept], kind="stable")][:count]
-    first, more = np.divmod(kept, longest)
-    return first, first + more, scores[kept]
+        return nothing, nothing, nothing, np.zeros(0)
+    padded = np.concatenate((ends, np.full((windows, longest - 1), -np.inf)), axis=1)
+    highest = padded.copy()  # of the ends from a token on, as many as `reach` of them
+    reach = 1
+    while reach < longest:
+        step = min(reach, longest - reach)
+        highest[:, :-step] = np.maximum(highest[:, :-step], highest[:, step:])
+        reach += step
+    highest = starts + highest[:, :tokens]  # the best span that begins at each token
+    least = np.full((windows, 1), np.finfo(np.float64).min)
+    if count < tokens:
+        least = np.maximum(least, np.partition(highest, -count, axis=1)[:, -count, None])
+    window, first = np.nonzero(highest >= least)  # (begins,) each
+    scores = starts[window, first][:, None] + padded[window[:, None], first[:, None] + np.arange(longest)]
+    begin, more = np.nonzero(scores >= least[window])  # (candidates,) each, those of a window in order
+    window, first, found = window[begin], first[begin], scores[begin, more]
+    order = np.lexsort((-found, window))
+    sizes = np.bincount(window, minlength=windows)
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    kept = order[rank < count]
+    return window[kept], first[kept], first[kept] + more[kept], found[kept]
+
+
+def log_sums(scores: Floats, window: Indices, windows: int) -> Floats:
+    """Return the log of the sum of exponentials of each window's scores, (windows,): -inf for one without any.
+
+    `scores` and `window`, whose each one is, are (spans,), windows in order, in each the best first.
+    """
+    begins = np.searchsorted(window, np.arange(windows))
+    some = np.bincount(window, minlength=windows) > 0
+    highest = np.full(windows, -np.inf)
+    highest[some] = scores[begins[some]]
+    sums = np.bincount(window, np.exp(scores - highest[window]), minlength=windows)
+    totals = highest.copy()
+    totals[some] += np.log(sums[some])
+    return totals

@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import transformers
@@ -17,16 +16,13 @@ from bertft.bundle import store
 from bertft.console import ERRORS, say
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
-from bertft.errors import DataError, UsageError
+from bertft.errors import UsageError
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
-from bertft.tasks.base import IGNORED, Objective, Window
-from bertft.training import parallel
+from bertft.training import cpu, parallel
 from bertft.training.plan import Job
-from bertft.training.trainer import Collator, EncoderTrainer, Items, Progress
-
-_MAX_TRAINING_WINDOWS = 8
-"""Of one example in a training step, spread evenly over it; more would make the memory of a step unbounded."""
+from bertft.training.sampling import Batches
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Progress
 
 
 def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any, Engine]:
@@ -45,7 +41,9 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
-    settings = _with_precision(recipe.trainer, chosen, model.config)
+    settings, precision = _with_precision(recipe.trainer, chosen, model.config)
+    if chosen.type == "cpu":
+        cpu.speed_up(model)
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
@@ -67,17 +65,18 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # several GPUs in one process would be DataParallel; `accelerate launch` uses them all
-    objective = job.task.objective(job.train.examples)
+    objective = job.objective
     if arguments.label_smoothing_factor and not objective.smoothing:
         if objective.loss in ("values", "spans", "crf"):
             raise UsageError("trainer.label_smoothing_factor: this task's loss has no labels to smooth")
         objective = replace(objective, smoothing=arguments.label_smoothing_factor)
-    items = _items(job, objective)
+    batches = _batches(job, arguments)
     engine = Engine(job.task, subwords, job.window, TorchBackend(model, subwords.pad))
     progress = Progress(
         amount=job.counts.words or job.counts.tokens,
         unit="words" if job.counts.words else "tokens",
         accumulation=arguments.gradient_accumulation_steps,
+        precision=precision,
     )
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
@@ -89,9 +88,10 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             dev=dev,
             progress=progress,
             objective=objective,
+            batches=batches,
             model=model,
             args=arguments,
-            train_dataset=Items(items),
+            train_dataset=Drawn(job.items),
             eval_dataset=dev,
             data_collator=Collator(objective, subwords.pad, segments=takes_segments(model)),
             callbacks=callbacks,
@@ -112,8 +112,8 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
     return model, engine
 
 
-def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> dict[str, Any]:
-    """Return the settings with bf16 where they leave it open and the device and the family have it; say what is used.
+def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> tuple[dict[str, Any], str]:
+    """Return the settings, with bf16 where they leave it open and device and family have it, and the precision; say it.
 
     Raises UsageError for a precision in which the family cannot be trained.
     """
@@ -125,33 +125,26 @@ def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) 
         advice = f"`--set trainer.{precision}=false`" + (" (bf16 works)" if bf16_safe(config) else "")
         raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
     say(f"using {describe(device, precision)}")
-    return settings
+    return settings, precision
 
 
-def _items(job: Job, objective: Objective) -> list[list[Window]]:
-    """Return what training draws batches of: windows, or the windows of one example where they give one answer.
-
-    Raises DataError where there is nothing to learn from.
-    """
-    if objective.loss in ("tokens", "crf"):
-        windows = [w for w in job.windows if any(label != IGNORED for label in cast("list[int]", w.target))]
-        if len(windows) < len(job.windows):  # a batch of only such windows has no loss: 0/0
-            left_out = len(job.windows) - len(windows)
-            say(f"{left_out:,} windows own no word with a known label and are left out of training")
-    else:
-        windows = [window for window in job.windows if window.target is not None]
-    if not windows:
-        raise DataError("no window has anything to learn from", place=job.train.info["path"])
-    if objective.over_windows is None:
-        return [[window] for window in windows]
-    items = [list(group) for _, group in groupby(windows, key=lambda window: window.example)]
-    long = [i for i, group in enumerate(items) if len(group) > _MAX_TRAINING_WINDOWS]
-    if long:
-        say(f"training reads {_MAX_TRAINING_WINDOWS} windows of the {len(long):,} texts that have more")
-    for i in long:
-        step = (len(items[i]) - 1) / (_MAX_TRAINING_WINDOWS - 1)
-        items[i] = [items[i][round(step * k)] for k in range(_MAX_TRAINING_WINDOWS)]
-    return items
+def _batches(job: Job, arguments: transformers.TrainingArguments) -> Batches | None:
+    """Return what makes the batches; None where the recipe names one of Trainer's own ways."""
+    if "train_sampling_strategy" in job.recipe.trainer:
+        return None
+    batches = Batches(
+        job.items.longest,
+        job.items.windows,
+        tokens=job.batch_tokens,
+        items=arguments.per_device_train_batch_size,
+        seed=job.recipe.seed,
+        rank=arguments.process_index,
+        processes=arguments.world_size,
+    )
+    rate = f"learning rate {arguments.learning_rate:.2g}"
+    size = f" of about {job.batch_tokens:,} tokens" if job.batch_tokens else ""
+    say(f"{len(batches):,} batches{size} an epoch, {rate}")
+    return batches
 
 
 def _last_checkpoint(checkpoints: Path) -> str | None:

@@ -12,12 +12,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, Any
 
 from bertft.errors import UsageError
 from bertft.inference.engine import Engine
 
 _POLL_SECONDS = 0.1
+_GRACE_SECONDS = 3.0
 
 
 def is_started() -> bool:
@@ -69,12 +71,16 @@ def _wait(running: Sequence[tuple[subprocess.Popen[bytes], IO[bytes] | None]]) -
     while True:
         codes = [process.poll() for process, _ in running]
         failed = next((i for i, code in enumerate(codes) if code), None)
+        if failed:
+            # the first process may be about to say the same
+            with suppress(subprocess.TimeoutExpired):
+                failed = 0 if running[0][0].wait(_GRACE_SECONDS) else failed
         if failed is not None:
             said = running[failed][1]
             if said is not None:
                 said.seek(0)
                 sys.stderr.write(said.read().decode(errors="replace"))
-            return codes[failed] or 1
+            return running[failed][0].poll() or 1
         if None not in codes:
             return 0
         time.sleep(_POLL_SECONDS)

@@ -19,10 +19,12 @@ from bertft.inference.engine import LOOK_AHEAD
 from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
-from bertft.tasks.base import Counts, Task, Window, WindowSize
-from bertft.training import split
+from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
+from bertft.training import items, sampling, split
+from bertft.training.items import Items
 
 _CHECKED_ROWS = 200
+_SIZE = "per_device_train_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Job:
     checkpoint: Checkpoint
     tokenizer: Tokenizer
     window: WindowSize
-    windows: list[Window]
+    objective: Objective
+    items: Items
+    batch_tokens: int | None
+    """What a batch holds; None: as many examples as the recipe says."""
     counts: Counts
 
     def label_counts(self) -> Counter[str]:
@@ -57,8 +62,10 @@ class Job:
         return (self._on(train, held) for train, held in parts)
 
     def _on(self, train: Sequence[Any], dev: Sequence[Any]) -> Job:
-        windows, counts = _encoded(self.task, train, self.tokenizer, self.window)
-        return replace(self, train=_part(self.train, train), dev=_part(self.train, dev), windows=windows, counts=counts)
+        rows = _part(self.train, train)
+        objective = self.task.objective(train)
+        drawn, counts, _ = _items(self.task, rows, objective, self.tokenizer, self.window)
+        return replace(self, train=rows, dev=_part(self.train, dev), objective=objective, items=drawn, counts=counts)
 
 
 def plan(
@@ -112,17 +119,27 @@ def plan(
     if task.presplit:
         tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
     window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
-    for key in ("num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"):
+    for key in ("num_train_epochs", _SIZE, "gradient_accumulation_steps"):
         if recipe.trainer.get(key, 1) <= 0:
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
-    defaults = {"learning_rate": learning_rate(config), "report_to": "none"}
-    recipe = replace(recipe, trainer=_consistent({**defaults, **recipe.trainer}))
-    task.objective(train.examples)  # wrong weights are said before torch is imported
-    windows, counts = _encoded(task, train.examples, tokenizer, window)
-    job = Job(recipe, task, train, held_out, tested, checkpoint, tokenizer, window, windows, counts)
+    recipe = replace(recipe, trainer=_consistent(recipe.trainer))
+    objective = task.objective(train.examples)
+    drawn, counts, notes = _items(task, train, objective, tokenizer, window)
+    lengths, windows = drawn.longest, drawn.windows
+    tokens = None
+    if not {_SIZE, "train_sampling_strategy"} & recipe.trainer.keys():
+        tokens = recipe.batch_tokens or sampling.batch_tokens(
+            lengths, windows, tags=objective.loss in ("tokens", "crf")
+        )
+    examples = tokens / float((lengths * windows).mean()) if tokens else recipe.trainer.get(_SIZE, sampling.BATCH)
+    rate = sampling.learning_rate(learning_rate(config), examples)
+    recipe = replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **recipe.trainer})
+    job = Job(recipe, task, train, held_out, tested, checkpoint, tokenizer, window, objective, drawn, tokens, counts)
     if labels := job.label_counts():
         say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
     report_counts(counts)
+    for note in notes:
+        say(note)
     return job
 
 
@@ -137,17 +154,21 @@ def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelle
             warn(f"{second} has the same rows as {first}: what is scored on them says nothing about other data")
 
 
-def _encoded(
-    task: Task[Any, Any, Any], examples: Sequence[Any], tokenizer: Tokenizer, window: WindowSize
-) -> tuple[list[Window], Counts]:
-    """Return the windows of all examples, encoded some at a time: what a tokenizer returns is larger than its ids."""
-    windows: list[Window] = []
+def _items(
+    task: Task[Any, Any, Any], rows: Labelled, objective: Objective, tokenizer: Tokenizer, window: WindowSize
+) -> tuple[Items, Counts, list[str]]:
+    """Return what training draws batches of, what tokenization met, and sentences on what is left out."""
     total = Counts()
-    for start in range(0, len(examples), LOOK_AHEAD):
-        some, counts = task.features(examples[start : start + LOOK_AHEAD], tokenizer.subwords, window)
-        windows += (replace(one, example=one.example + start) for one in some)
-        total += counts
-    return windows, total
+
+    def chunks() -> Iterator[list[Window]]:
+        nonlocal total
+        for start in range(0, len(rows.examples), LOOK_AHEAD):
+            some, counts = task.features(rows.examples[start : start + LOOK_AHEAD], tokenizer.subwords, window)
+            total += counts
+            yield some
+
+    drawn, notes = items.collect(chunks(), objective, path=rows.info["path"])
+    return drawn, total, notes
 
 
 def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:

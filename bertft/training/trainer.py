@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import Trainer, TrainerCallback
@@ -20,17 +20,19 @@ from bertft.inference.engine import Engine
 from bertft.inference.pytorch import outputs
 from bertft.tasks.base import Objective, Window
 from bertft.training import losses, parallel
+from bertft.training.items import Items
+from bertft.training.sampling import Batches
 
 _REFRESH_SECONDS = 0.5
+_READ_EVERY = 50
+"""Losses that are read from the device together."""
+_FIRST_STEPS = 3
 
 
-class Items(torch.utils.data.Dataset[dict[str, Any]]):
-    """Training items of a Dataset: the windows of one example, or one window by itself.
+class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
+    """The items as Trainer draws them. `input_ids` is the longest window's, for its sampler that groups by length."""
 
-    `input_ids` is the longest window's, for samplers that group by length.
-    """
-
-    def __init__(self, items: Sequence[Sequence[Window]]) -> None:
+    def __init__(self, items: Items) -> None:
         self._items = items
 
     def __len__(self) -> int:
@@ -61,6 +63,13 @@ class Collator:
         return batch
 
 
+class _Loader(torch.utils.data.DataLoader[dict[str, torch.Tensor]]):
+    """A DataLoader that hands the epoch to its batch sampler, as Trainer asks; each process has its share already."""
+
+    def set_epoch(self, epoch: int) -> None:
+        cast("Batches", self.batch_sampler).set_epoch(epoch)
+
+
 class EncoderTrainer(Trainer):
     """A Trainer whose `evaluate` is `Engine.evaluate` on the dev examples, so that it cannot disagree with `eval`.
 
@@ -68,14 +77,36 @@ class EncoderTrainer(Trainer):
     """
 
     def __init__(
-        self, *, engine: Engine, dev: Sequence[Any], progress: Progress, objective: Objective, **arguments: Any
+        self,
+        *,
+        engine: Engine,
+        dev: Sequence[Any],
+        progress: Progress,
+        objective: Objective,
+        batches: Batches | None,
+        **arguments: Any,
     ) -> None:
         super().__init__(compute_loss_func=self._loss, **arguments)
         self._engine = engine
+        self._batches = batches
         self._dev = dev
         self._progress = progress
         self._objective = objective
         self._owner = self._mask = torch.empty(0)
+
+    @override
+    def get_train_dataloader(self) -> Any:
+        """Return the batches; Trainer's own where the recipe names a sampling strategy."""
+        if self._batches is None:
+            return super().get_train_dataloader()
+        return _Loader(
+            cast("Drawn", self.train_dataset),
+            batch_sampler=self._batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+        )
 
     @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
@@ -113,22 +144,23 @@ class EncoderTrainer(Trainer):
     @override
     def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
         loss: torch.Tensor = super().training_step(*arguments, **named)
-        self._progress.step(loss.detach())
+        self._progress.step(loss.detach(), self.state.global_step + 1)
         return loss
 
 
 class Progress(TrainerCallback):
-    """What the person sees: a live line on a terminal, else one line per evaluation.
+    """What the person sees: a live line on a terminal, else one line per evaluation; and the end of a lost run.
 
-    Losses are summed as tensors and read only when a line is printed, so that no step waits for the device.
+    Losses are kept as tensors and read some at a time, so that no step waits for the device.
     """
 
-    def __init__(self, *, amount: int, unit: str, accumulation: int) -> None:
-        self._recent: deque[torch.Tensor] = deque(maxlen=50)
-        self._sum = torch.zeros(())
-        self._steps = 0
+    def __init__(self, *, amount: int, unit: str, accumulation: int, precision: str) -> None:
+        self._unread: list[tuple[int, torch.Tensor]] = []
+        self._sum, self._steps = 0.0, 0
+        self._recent = math.nan
         # each micro-batch's loss is its part of the step's
         self._accumulation = accumulation
+        self._precision = precision
         self._amount = amount
         self._unit = unit
         self._started = self._printed = time.monotonic()
@@ -146,36 +178,53 @@ class Progress(TrainerCallback):
         now = time.monotonic()
         if self._live and now - self._printed >= _REFRESH_SECONDS:
             self._printed = now
-            loss = float(torch.stack([*self._recent]).mean()) * self._accumulation if self._recent else math.nan
-            line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {loss:.3f}"
+            self._read()
+            line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {self._recent:.3f}"
             print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
 
     @override
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._steps:  # there was no evaluation, or not since the last step
-            say(f"epoch {state.epoch or 0:.4g}  loss {self._loss(state):.4f}  {self._pace(state)}")
+        if self._steps or self._unread:  # there was no evaluation, or not since the last step
+            say(f"epoch {state.epoch or 0:.4g}  loss {self._loss():.4f}  {self._pace(state)}")
 
-    def step(self, loss: torch.Tensor) -> None:
-        """Take the loss of a micro-batch, without waiting for the device."""
-        self._recent.append(loss)
-        self._sum = self._sum.to(loss.device) + loss
-        self._steps += 1
+    def step(self, loss: torch.Tensor, number: int) -> None:
+        """Take the loss of a micro-batch of a step; raises GateError soon after one that is no number."""
+        self._unread.append((number, loss))
+        if len(self._unread) >= _READ_EVERY:
+            self._read()
 
-    def _loss(self, state: Any) -> float:
-        """Return the mean loss since it was last asked for; raises GateError where it is no longer a number."""
-        loss = float(self._sum) / self._steps * self._accumulation if self._steps else math.nan
-        if self._steps and not math.isfinite(loss):
+    def _read(self) -> None:
+        if not self._unread:
+            return
+        losses = torch.stack([loss for _, loss in self._unread]).tolist()
+        lost = next(
+            ((step, x) for (step, _), x in zip(self._unread, losses, strict=True) if not math.isfinite(x)), None
+        )
+        if lost is not None:
+            step, loss = lost
+            small = "fp16 holds no number above 65,504: `--set trainer.bf16=true`, or fp16=false for fp32"
+            cause = "a lower learning rate (`--set trainer.learning_rate=…`) or a longer warm-up keeps it from that"
+            first = step <= _FIRST_STEPS and self._precision == "fp32"
+            odd = "; so early it may also be the data, as values far out of range, or weights that are damaged"
             raise GateError(
-                f"the training loss is {loss} by step {state.global_step}: training has diverged",
-                help="lower the learning rate (`--set trainer.learning_rate=…`) or train in fp32 "
-                "(`--set trainer.bf16=false --set trainer.fp16=false`)",
+                f"the training loss is {loss} at step {step}, in {self._precision}: training has diverged",
+                help=small if self._precision == "fp16" else cause + odd * first,
             )
-        self._sum, self._steps = torch.zeros(()), 0
+        self._recent = statistics.fmean(losses) * self._accumulation
+        self._sum += math.fsum(losses)
+        self._steps += len(losses)
+        self._unread.clear()
+
+    def _loss(self) -> float:
+        """Return the mean loss since it was last asked for."""
+        self._read()
+        loss = self._sum / self._steps * self._accumulation if self._steps else math.nan
+        self._sum, self._steps = 0.0, 0
         return loss
 
     def evaluated(self, scores: dict[str, float], state: Any) -> None:
         """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
-        loss = self._loss(state)
+        loss = self._loss()
         figures = [f"{key} {shown(key, value)}" for key, value in scores.items()]
         self._last = f"dev {figures[0]}  "
         if self._live:

@@ -2,7 +2,8 @@
 
 The defaults are those of run_glue.py, run_classification.py, run_ner.py and run_qa.py: lr 5e-5, batch 8, 3 epochs,
 linear decay, no warm-up, no weight decay, fp32, random order, the last model is the model. One difference: batches are
-padded to their longest row. The scripts (but for run_ner.py) pad to the full length, which only costs more seconds.
+padded to their longest row. The scripts (but for run_ner.py) pad to the full length, as `--pad-to` does, which only
+costs more seconds.
 """
 
 import argparse
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers.utils import logging
 
 Row = dict[str, Any]
@@ -31,6 +32,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     result.add_argument("--warmup", type=float, default=0, help="share of the steps")
     result.add_argument("--weight-decay", type=float, default=0)
     result.add_argument("--bf16", action="store_true")
+    result.add_argument(
+        "--pad-to", type=int, help="pad every training row to so many tokens, as run_glue and run_qa do"
+    )
     return result
 
 
@@ -38,6 +42,13 @@ def limit(tokenizer: Any, model: Any) -> int:
     """Return how many tokens the model takes, specials included."""
     behind_padding = 2 if model.config.model_type == "roberta" else 0
     return min(tokenizer.model_max_length, model.config.max_position_embeddings - behind_padding)
+
+
+def padder(args: argparse.Namespace, tokenizer: Any) -> DataCollatorWithPadding:
+    """Return what makes a batch of rows: padded to its longest, or to the length that is asked for."""
+    if args.pad_to is None:
+        return DataCollatorWithPadding(tokenizer)
+    return DataCollatorWithPadding(tokenizer, padding="max_length", max_length=args.pad_to)
 
 
 class Loop:

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForQuestionAnswering, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-from tests.bench.loop import Loop, Row, limit, parser
+from tests.bench.loop import Loop, Row, limit, padder, parser
 
 MAX_LENGTH = 384
 STRIDE = 128
@@ -171,7 +171,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = AutoModelForQuestionAnswering.from_pretrained(args.model, dtype=torch.float32)
     length = min(MAX_LENGTH, limit(tokenizer, model))
-    loop = Loop(args, model, encode(tokenizer, files[0], length)[0], DataCollatorWithPadding(tokenizer))
+    loop = Loop(args, model, encode(tokenizer, files[0], length)[0], padder(args, tokenizer))
     seconds = loop.train()
     result = {}
     for part, questions in zip(("dev", "test"), files[1:], strict=False):

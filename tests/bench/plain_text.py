@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import f1_score
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, DataCollatorWithPadding
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.bench.loop import Loop, Row, limit, parser
+from tests.bench.loop import Loop, Row, limit, padder, parser
 
 MAX_LENGTH = 128
 PROBLEMS = {
@@ -126,7 +126,7 @@ def main() -> None:
         return dict(tokenizer(*texts, truncation=True, max_length=length))
 
     rows = [{**encode(texts), "labels": target(value)} for texts, value in train]
-    loop = Loop(args, model, rows, DataCollatorWithPadding(tokenizer))
+    loop = Loop(args, model, rows, padder(args, tokenizer))
     seconds = loop.train()
     scores = {}
     for part, examples in zip(("dev", "test"), files[1:], strict=False):

@@ -20,7 +20,7 @@ from bertft.encoders import load
 from bertft.errors import DataError, UsageError
 from bertft.inference.evaluate import evaluate
 from bertft.inference.load import engine
-from bertft.inference.predict import predict
+from bertft.inference.predict import Options, predict
 from bertft.recipe import Recipe
 from bertft.tasks.base import WindowSize
 from bertft.tasks.classify import Classify, ClassifyOptions
@@ -97,7 +97,9 @@ def values(bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def answers(model: Path, records: Records, folder: Path, *, scores: bool = True) -> list[Any]:
     out = BytesIO()
-    predict(str(model), [str(write(folder / "in.jsonl", records))], out=out, scores=scores, device="cpu")
+    predict(
+        str(model), [str(write(folder / "in.jsonl", records))], out=out, options=Options(scores=scores, device="cpu")
+    )
     return [json.loads(line)["prediction"] for line in out.getvalue().splitlines()]
 
 
@@ -131,8 +133,9 @@ def test_a_long_text_is_answered_from_its_windows(single: Made, how: Any) -> Non
     ready = engine(bundle, device="cpu")
     text = task.parse(_row(LONG), labelled=False)
     windows, counts = task.features([text], ready.encoder, WindowSize(24, 6))
-    summaries = [task.reduce(text, w, logit) for w, logit in zip(windows, ready.backend.logits(windows), strict=True)]
-    assert task.decode(text, summaries) == pytest.approx(torch.softmax(pooled, 0).numpy(), abs=1e-5)
+    assert task.decode(text, task.reduce(windows, ready.backend.logits(windows))) == pytest.approx(
+        torch.softmax(pooled, 0).numpy(), abs=1e-5
+    )
     tokens = len(tokenizer(LONG, add_special_tokens=False)["input_ids"])
     unread = tokens - 22 if how == "first" else 0
     assert (counts.tokens, counts.unread, counts.cut) == (tokens, unread, int(how == "first"))

@@ -619,7 +619,7 @@ def test_one_more_task_takes_one_class_and_one_line(
     import io
 
     from bertft.inference.evaluate import evaluate
-    from bertft.inference.predict import predict
+    from bertft.inference.predict import Options, predict
     from bertft.training.run import train
 
     monkeypatch.setitem(TASKS, "parity", f"{__name__}:Parity")
@@ -629,7 +629,7 @@ def test_one_more_task_takes_one_class_and_one_line(
     assert result["dev"]["accuracy"] > 0.95
     assert evaluate(model, data, device="cpu") == result["dev"]
     out = io.BytesIO()
-    predict(model, [data], out=out, device="cpu")
+    predict(model, [data], out=out, options=Options(device="cpu"))
     answers = [json.loads(line)["prediction"]["label"] for line in out.getvalue().splitlines()]
     truth = [("even", "odd")[len(text.split()) % 2] for text in SENTENCES]
     assert np.mean([a == b for a, b in zip(answers, truth, strict=True)]) == result["dev"]["accuracy"]

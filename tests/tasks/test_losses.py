@@ -25,7 +25,8 @@ from bertft.inference.pytorch import TorchBackend
 from bertft.tasks.base import IGNORED, Objective, Window, WindowSize
 from bertft.tasks.classify import Classify, ClassifyOptions
 from bertft.training import losses
-from bertft.training.trainer import Collator, EncoderTrainer, Items, Progress
+from bertft.training.items import Items
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Progress
 
 SEEDS = st.integers(0, 10**6)
 quick = settings(max_examples=40)
@@ -233,10 +234,13 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
             module.p = 0.0  # masks would differ, and nothing else may
     model.config.attention_probs_dropout_prob = 0.0
     seen = Gradients()
+    drawn = Items()
+    for windows in items(objective.loss):
+        drawn.add(windows)
     trainer = EncoderTrainer(
         engine=None,  # type: ignore[arg-type]  # evaluation is off
         dev=[],
-        progress=Progress(amount=1, unit="tokens", accumulation=1),
+        progress=Progress(amount=1, unit="tokens", accumulation=1, precision="fp32"),
         objective=objective,
         model=model,
         args=transformers.TrainingArguments(
@@ -252,7 +256,8 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
             remove_unused_columns=False,
             label_names=["labels"],
         ),
-        train_dataset=Items(items(objective.loss)),
+        batches=None,
+        train_dataset=Drawn(drawn),
         data_collator=Collator(objective, 0, segments=True),
         callbacks=[seen],
     )

@@ -22,9 +22,9 @@ from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import DataError, ModelError, UsageError
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Window, WindowSize
-from bertft.tasks.qa import Best, Candidate, Qa, Reply, divide
+from bertft.tasks.qa import Best, Qa, Reply, divide
 from bertft.tasks.question import Gold, locate
-from bertft.text.spans import best_spans, edges, tokens_of, without_blanks
+from bertft.text.spans import best_spans, edges, log_sums, tokens_of, without_blanks
 
 BASE = Callable[[str], Path]
 FAMILIES = ("bert-cased", "bert-uncased", "roberta", "modernbert", "albert", "xlm-roberta")
@@ -92,7 +92,7 @@ def perfect(windows: Sequence[Window]) -> list[Any]:
 
 
 def answered(task: Qa, example: Any, windows: Sequence[Window], logits: Sequence[Any]) -> Any:
-    return task.decode(example, [task.reduce(example, w, scores) for w, scores in zip(windows, logits, strict=True)])
+    return task.decode(example, task.reduce(windows, logits))
 
 
 # -- gold answers ------------------------------------------------------------------------------------------------------
@@ -410,19 +410,32 @@ def test_the_target_of_an_answer_is_the_first_gold_one(family: str) -> None:
 FINITE = st.one_of(st.sampled_from([-math.inf, 0.0, 1.0]), st.floats(-20, 20))
 
 
-@given(pairs=st.lists(st.tuples(FINITE, FINITE), max_size=40), longest=st.integers(1, 45), count=st.integers(1, 30))
-def test_best_spans_are_the_best_of_all(pairs: list[tuple[float, float]], longest: int, count: int) -> None:
-    starts, ends = ([pair[side] for pair in pairs] for side in (0, 1))
-    every = [
-        (-(starts[i] + ends[j]), i, j)
-        for i in range(len(pairs))
-        for j in range(i, min(i + longest, len(pairs)))
-        if starts[i] + ends[j] > -math.inf
-    ]
-    found = best_spans(np.array(starts), np.array(ends), longest=longest, count=count)
-    assert [(-score, i, j) for i, j, score in zip(*(part.tolist() for part in found), strict=True)] == sorted(every)[
-        :count
-    ]
+@given(
+    batch=st.lists(st.lists(st.tuples(FINITE, FINITE), max_size=40), max_size=5),
+    longest=st.integers(1, 45),
+    count=st.integers(1, 30),
+)
+def test_best_spans_are_the_best_of_all(batch: list[list[tuple[float, float]]], longest: int, count: int) -> None:
+    width = max(map(len, batch), default=0)
+    logits = np.full((len(batch), width, 2), -math.inf)
+    expected = []
+    for window, pairs in enumerate(batch):
+        logits[window, : len(pairs)] = np.array(pairs).reshape(-1, 2)
+        every = [
+            (-(pairs[i][0] + pairs[j][1]), i, j)
+            for i in range(len(pairs))
+            for j in range(i, min(i + longest, len(pairs)))
+            if pairs[i][0] + pairs[j][1] > -math.inf
+        ]
+        expected += [(window, *span) for span in sorted(every)[:count]]
+    found = best_spans(logits[..., 0], logits[..., 1], longest=longest, count=count)
+    assert [
+        (window, -score, i, j) for window, i, j, score in zip(*map(np.ndarray.tolist, found), strict=True)
+    ] == expected
+    sums = log_sums(found[3], found[0], len(batch)).tolist()
+    for window, total in enumerate(sums):
+        own = [math.exp(-span[1]) for span in expected if span[0] == window]
+        assert math.exp(total) == pytest.approx(math.fsum(own), rel=1e-12)
 
 
 @families
@@ -510,8 +523,8 @@ def test_windows_find_what_the_whole_finds(family: str) -> None:
 
 
 def test_every_window_of_a_context_says_whether_there_is_an_answer_and_the_least_counts() -> None:
-    summary = Best(np.array([0], dtype=np.intc), np.array([1], dtype=np.intc), np.array([1.0]), 3.0)
-    other = Best(np.array([0], dtype=np.intc), np.array([1], dtype=np.intc), np.array([2.0]), -1.0)
+    summary = Best([0], [1], [1.0], 1.0, 3.0)
+    other = Best([0], [1], [2.0], 2.0, -1.0)
     reply = KNOWING.decode(unlabelled("A cat."), [summary, other])
     assert reply.null_odds == -3.0
     assert [candidate.score for candidate in reply.candidates] == [2.0]
@@ -522,7 +535,8 @@ def test_every_window_of_a_context_says_whether_there_is_an_answer_and_the_least
 
 def reply_of(context: str, text: str, *, odds: float, null: float | None) -> Reply:
     start = context.index(text)
-    return Reply((Candidate(start, start + len(text), 2.0, 0.75),), odds, null)
+    best = Best([start], [start + len(text)], [2.0], 2.0, 2.0 + odds)
+    return Reply(best, 2.0 - math.log(0.75), odds, null)
 
 
 def test_the_threshold_is_tuned_on_development_data_and_used() -> None:

@@ -1,0 +1,173 @@
+"""`predict --engine ray`: files shared out in parts over the workers of a Ray cluster, or of this machine.
+
+A part is some records of one file. A worker answers it with the same code as `predict` and writes it to a file of its
+own, which gets its name when it is whole: a part whose worker was killed is answered again, and no record is lost or
+stands twice. Sorted by name, the files hold the answers in the order of the inputs.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertft.bundle.store import Bundle, open_bundle
+from bertft.console import QUIET, say, set_level
+from bertft.errors import BertftError, DataError, UsageError, first_line
+from bertft.inference.engine import Engine
+from bertft.inference.predict import Options, Shard, answer_all, open_out
+from bertft.inference.writers import default_target
+
+_PARTS_PER_WORKER = 4
+"""At least, where there are fewer files: a worker that is slow or killed holds the others up for less."""
+_LEAST_BYTES = 2**20
+"""Of a part: each costs a reading of its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some records of a file, and where their answers go."""
+
+    path: str
+    shard: Shard
+    out: str
+
+
+class Worker:
+    """A process that holds the model and answers parts; Ray makes it, and makes it anew where it is killed."""
+
+    def __init__(self, model: str, options: Options) -> None:
+        set_level(QUIET)
+        self._options = options
+        self._bundle: Bundle | None = None
+        self._engine: Engine | None = None
+        self._model = model
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Answer the parts of a batch; return how many records were answered, failed, and what went wrong."""
+        answered, failed, errors = [], [], []
+        for path, index, count, out in zip(batch["path"], batch["index"], batch["count"], batch["out"], strict=True):
+            part = Part(str(path), Shard(int(index), int(count)), str(out))
+            try:
+                done = self._answer(part)
+                answered.append(done[0])
+                failed.append(done[1])
+                errors.append("")
+            except BertftError as error:  # would be tried again as it is
+                answered.append(0)
+                failed.append(0)
+                errors.append(str(error))
+        return {"answered": answered, "failed": failed, "error": errors}
+
+    def _answer(self, part: Part) -> tuple[int, int]:
+        if self._bundle is None or self._engine is None:
+            self._bundle = open_bundle(self._model)
+            self._engine = self._options.load(self._bundle)
+        with open_out(part.out) as stream:
+            answers = answer_all(
+                self._bundle, self._engine, [part.path], out=stream, options=self._options, shard=part.shard
+            )
+        return answers.answered, answers.failed
+
+
+def predict_on_ray(
+    model: str, inputs: Sequence[str], *, out: str, options: Options, workers: int | None = None
+) -> None:
+    """Answer every record of the files (directories and patterns stand for the files in them) into the folder `out`.
+
+    `workers` are as many as the cluster has GPUs, or CPUs, if they are not given. Raises UsageError where Ray is not
+    installed, DataError for an input that is not there, or the first error of a part; the other parts are kept.
+    """
+    paths = [path for name in inputs for path in files_of(name)]
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "the answers need a folder of their own", place=out, help="name one that is empty, or not there"
+        )
+    bundle = open_bundle(model)  # what is wrong with it is said before Ray starts
+    kind = default_target(options.open(bundle, paths[0]).format)
+    ending = kind if options.to == "auto" else options.to
+    ray = _ray()
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0)) if options.device in ("auto", "cuda") else 0
+    workers = workers or gpus or max(1, int(resources.get("CPU", 1)))
+    parts = _parts(paths, folder, workers, ending)
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"ray: {len(paths):,} files in {len(parts):,} parts, {workers} workers")
+    rows = [
+        {"path": os.path.abspath(part.path), "index": part.shard.index, "count": part.shard.count, "out": part.out}
+        for part in parts
+    ]
+    location = os.path.abspath(model) if os.path.isdir(model) else model
+    try:
+        done = (
+            ray.data.from_items(rows, override_num_blocks=len(rows))
+            .map_batches(
+                Worker,
+                fn_constructor_args=(location, options),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=min(workers, len(rows))),
+                num_cpus=1,
+                num_gpus=1 if gpus else None,
+            )
+            .take_all()
+        )
+    except ray.exceptions.RayError as error:
+        raise DataError(
+            f"ray could not finish: {first_line(error)}", help=f"the parts that are done are in {out}"
+        ) from error
+    wrong = [row["error"] for row in done if row["error"]]
+    if wrong:
+        raise DataError(f"{wrong[0]}\n{len(wrong):,} of {len(done):,} parts failed; the others are in {out}")
+    answered, failed = (sum(row[key] for row in done) for key in ("answered", "failed"))
+    say(f"{answered:,} records answered, {failed:,} bad, in {len(done):,} files in {out}")
+
+
+def files_of(name: str) -> list[str]:
+    """Return the files that an input stands for, in order; raises DataError where there is none."""
+    if os.path.isdir(name):
+        found = sorted(str(path) for path in Path(name).iterdir() if path.is_file() and path.name[0] not in "._")
+    else:
+        found = [name] if os.path.isfile(name) else sorted(path for path in glob.glob(name) if os.path.isfile(path))
+    if not found:
+        raise DataError("there is no such file", place=name)
+    return found
+
+
+def _parts(paths: Sequence[str], folder: Path, workers: int, ending: str) -> list[Part]:
+    """Return the parts of all files: larger files are cut into more."""
+    sizes = [max(1, os.path.getsize(path)) for path in paths]
+    share = max(_LEAST_BYTES, sum(sizes) // (workers * _PARTS_PER_WORKER))
+    parts = []
+    digits = len(str(len(paths)))
+    for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
+        count = -(-size // share)
+        for index in range(1, count + 1):
+            name = (
+                f"{number:0{digits}}-{Path(path).name.partition('.')[0]}-{index:0{len(str(count))}}-of-{count}.{ending}"
+            )
+            parts.append(Part(path, Shard(index, count), str(folder.resolve() / name)))
+    return parts
+
+
+def _ray() -> Any:
+    """Return the ray module, connected: to the cluster of RAY_ADDRESS, or to one of this machine alone."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UsageError("--engine ray: Ray is not installed", help="`pip install 'bertft[ray]'`") from error
+    if not ray.is_initialized():
+        dashboard = None if "RAY_ADDRESS" in os.environ else False
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=dashboard)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.verbose_progress = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    return ray

@@ -1,0 +1,106 @@
+"""What training draws batches of, in flat arrays: windows, or the windows of one example where they give one answer.
+
+A window of 25 tokens is 200 bytes here, and 3 KB as Python objects.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from bertft.errors import DataError
+from bertft.tasks.base import IGNORED, Objective, Window
+
+_MAX_WINDOWS = 8
+"""Of one example in a training step, spread evenly over it; more would make the memory of a step unbounded."""
+
+
+class Items:
+    """Windows with what they are to give, taken by index; added a group at a time."""
+
+    def __init__(self) -> None:
+        self._ids, self._segments = array("i"), bytearray()
+        self._targets: array[int] | array[float] = array("i")
+        self._ends, self._target_ends, self._item_ends = array("q", [0]), array("q", [0]), array("q", [0])
+        self._kind: type = tuple
+
+    def __len__(self) -> int:
+        return len(self._item_ends) - 1
+
+    def add(self, windows: Sequence[Window]) -> None:
+        """Add one item."""
+        for window in windows:
+            self._ids.extend(window.input_ids)
+            self._segments.extend(window.segments)
+            self._ends.append(len(self._ids))
+            target: Any = window.target
+            self._kind = tuple if isinstance(target, list | tuple) else type(target)
+            values = target if self._kind is tuple else (target,)
+            if not self._targets and isinstance(values[0], float):
+                self._targets = array("d")
+            self._targets.extend(values)
+            self._target_ends.append(len(self._targets))
+        self._item_ends.append(len(self._ends) - 1)
+
+    def __getitem__(self, index: int) -> list[Window]:
+        """Return the windows of an item."""
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return [self._window(i) for i in range(self._item_ends[index], self._item_ends[index + 1])]
+
+    def _window(self, i: int) -> Window:
+        own = slice(self._ends[i], self._ends[i + 1])
+        values = self._targets[self._target_ends[i] : self._target_ends[i + 1]].tolist()
+        target = tuple(values) if self._kind is tuple else self._kind(values[0])
+        return Window(0, self._ids[own].tolist(), list(self._segments[own]), target)
+
+    @property
+    def windows(self) -> npt.NDArray[np.int64]:
+        """How many windows each item has, (items,)."""
+        return np.diff(np.array(self._item_ends))
+
+    @property
+    def longest(self) -> npt.NDArray[np.int64]:
+        """The tokens of each item's longest window, (items,)."""
+        ends = np.array(self._item_ends[:-1])
+        return np.maximum.reduceat(np.diff(np.array(self._ends)), ends) if len(ends) else ends
+
+
+def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: str) -> tuple[Items, list[str]]:
+    """Return the items of windows that come some examples at a time, and sentences on those that are left out.
+
+    Raises DataError, which names `path`, where there is nothing to learn from.
+    """
+    items = Items()
+    left_out = long = 0
+    per_token = objective.loss in ("tokens", "crf")
+    for windows in chunks:
+        if per_token:  # a batch of only such windows has no loss: 0/0
+            kept = [w for w in windows if any(label != IGNORED for label in cast("Sequence[int]", w.target))]
+            left_out += len(windows) - len(kept)
+        else:
+            kept = [window for window in windows if window.target is not None]
+        if objective.over_windows is None:
+            for window in kept:
+                items.add([window])
+            continue
+        for _, group in groupby(kept, key=lambda window: window.example):
+            own = list(group)
+            if len(own) > _MAX_WINDOWS:
+                long += 1
+                step = (len(own) - 1) / (_MAX_WINDOWS - 1)
+                own = [own[round(step * k)] for k in range(_MAX_WINDOWS)]
+            items.add(own)
+    if not len(items):
+        raise DataError("no window has anything to learn from", place=path)
+    notes = []
+    if left_out:
+        notes.append(f"{left_out:,} windows own no word with a known label and are left out of training")
+    if long:
+        notes.append(f"training reads {_MAX_WINDOWS} windows of the {long:,} texts that have more")
+    return items, notes
