@@ -39,6 +39,12 @@ def verbosity() -> None:
     console.set_level(console.NORMAL)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests tokenize out of the home directory, and what others left there out of the tests."""
+    os.environ["BERTFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of public data and tokenizers that stands beside the repository."""

@@ -240,6 +240,10 @@ class Task(Protocol[E, S, P]):
         """How the head's output becomes a value; None where it is one already."""
         ...
 
+    def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
+        """Return the task as `prepare` made it when it had this `state()` and this scale."""
+        ...
+
     def unscaled(self) -> Self:
         """Return the task for a head whose scale has been folded into its last layer."""
         ...

@@ -124,6 +124,9 @@ class Classify:
     def scale(self) -> Scale | None:
         return self.target.scale
 
+    def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
+        return replace(self, target=replace(Target.restore(state), scale=scale))
+
     def unscaled(self) -> Self:
         return replace(self, target=replace(self.target, scale=None))
 

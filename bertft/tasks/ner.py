@@ -234,6 +234,9 @@ class Ner:
     def objective(self, examples: Sequence[Example]) -> Objective:
         return Objective("crf" if self.options.head == "crf" else "tokens")
 
+    def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
+        return self.restore(asdict(self.options), state)
+
     def unscaled(self) -> Self:
         return self
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -190,6 +190,9 @@ class Qa:
 
     def objective(self, examples: Sequence[Question]) -> Objective:
         return Objective("spans")
+
+    def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
+        return self.restore(asdict(self.options), state)
 
     def unscaled(self) -> Self:
         return self

@@ -30,17 +30,17 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
 
     Raises UsageError for a device that is not there, ModelError for a checkpoint that cannot be trained.
     """
-    recipe, subwords = job.recipe, job.tokenizer.subwords
+    recipe, subwords = job.recipe, job.encoder.tokenizer.subwords
     chosen = choose_device(_visible(device))
     transformers.set_seed(recipe.seed)
     head = job.task.head()
     if head.crf is not None and parallel.is_started():
         raise UsageError("options.head: a CRF trains in one process", help="start it without `accelerate launch`")
-    model, kept = store.load_weights(job.checkpoint, head)
+    model, kept = store.load_weights(job.encoder.checkpoint, head)
     if kept and (scale := job.task.scale) is not None:  # the head gives values, and is to learn standard scores
         fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
-    say(f"{job.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
+    say(f"{job.encoder.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
     settings, precision = _with_precision(recipe.trainer, chosen, model.config)
     if chosen.type == "cpu":
         cpu.speed_up(model)
@@ -71,7 +71,7 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             raise UsageError("trainer.label_smoothing_factor: this task's loss has no labels to smooth")
         objective = replace(objective, smoothing=arguments.label_smoothing_factor)
     batches = _batches(job, arguments)
-    engine = Engine(job.task, subwords, job.window, TorchBackend(model, subwords.pad))
+    engine = Engine(job.task, subwords, job.encoder.window, TorchBackend(model, subwords.pad))
     progress = Progress(
         amount=job.counts.words or job.counts.tokens,
         unit="words" if job.counts.words else "tokens",

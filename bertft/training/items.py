@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,18 +17,23 @@ import numpy.typing as npt
 from bertft.errors import DataError
 from bertft.tasks.base import IGNORED, Objective, Window
 
+_ARRAYS = ("ids", "segments", "targets", "ends", "target_ends", "item_ends")
 _MAX_WINDOWS = 8
 """Of one example in a training step, spread evenly over it; more would make the memory of a step unbounded."""
 
 
 class Items:
-    """Windows with what they are to give, taken by index; added a group at a time."""
+    """Windows with what they are to give, taken by index; added an item at a time."""
 
     def __init__(self) -> None:
-        self._ids, self._segments = array("i"), bytearray()
-        self._targets: array[int] | array[float] = array("i")
-        self._ends, self._target_ends, self._item_ends = array("q", [0]), array("q", [0]), array("q", [0])
-        self._kind: type = tuple
+        # of the ids and the targets of each window, and the windows of each item: where the next begins
+        self._ids: Any = array("i")
+        self._segments: Any = array("b")
+        self._targets: Any = array("i")
+        self._ends: Any = array("q", [0])
+        self._target_ends: Any = array("q", [0])
+        self._item_ends: Any = array("q", [0])
+        self._kind = "tuple"
 
     def __len__(self) -> int:
         return len(self._item_ends) - 1
@@ -39,8 +45,8 @@ class Items:
             self._segments.extend(window.segments)
             self._ends.append(len(self._ids))
             target: Any = window.target
-            self._kind = tuple if isinstance(target, list | tuple) else type(target)
-            values = target if self._kind is tuple else (target,)
+            self._kind = "tuple" if isinstance(target, list | tuple) else type(target).__name__
+            values = target if self._kind == "tuple" else (target,)
             if not self._targets and isinstance(values[0], float):
                 self._targets = array("d")
             self._targets.extend(values)
@@ -56,19 +62,35 @@ class Items:
     def _window(self, i: int) -> Window:
         own = slice(self._ends[i], self._ends[i + 1])
         values = self._targets[self._target_ends[i] : self._target_ends[i + 1]].tolist()
-        target = tuple(values) if self._kind is tuple else self._kind(values[0])
-        return Window(0, self._ids[own].tolist(), list(self._segments[own]), target)
+        target = tuple(values) if self._kind == "tuple" else values[0]
+        return Window(0, self._ids[own].tolist(), self._segments[own].tolist(), target)
 
     @property
     def windows(self) -> npt.NDArray[np.int64]:
         """How many windows each item has, (items,)."""
-        return np.diff(np.array(self._item_ends))
+        ends: npt.NDArray[np.int64] = np.asarray(self._item_ends, dtype=np.int64)
+        return ends[1:] - ends[:-1]
 
     @property
     def longest(self) -> npt.NDArray[np.int64]:
         """The tokens of each item's longest window, (items,)."""
-        ends = np.array(self._item_ends[:-1])
-        return np.maximum.reduceat(np.diff(np.array(self._ends)), ends) if len(ends) else ends
+        ends: npt.NDArray[np.int64] = np.asarray(self._ends, dtype=np.int64)
+        return np.maximum.reduceat(ends[1:] - ends[:-1], np.asarray(self._item_ends)[:-1])
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays into a folder."""
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", np.asarray(getattr(self, f"_{name}")))
+        (folder / "kind").write_text(self._kind, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Items:
+        """Map the arrays of a folder into memory; raises OSError or ValueError where they are not whole."""
+        items = cls()
+        for name in _ARRAYS:
+            setattr(items, f"_{name}", np.load(folder / f"{name}.npy", mmap_mode="r"))
+        items._kind = (folder / "kind").read_text(encoding="utf-8")
+        return items
 
 
 def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: str) -> tuple[Items, list[str]]:

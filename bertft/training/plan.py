@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
@@ -20,11 +21,30 @@ from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
-from bertft.training import items, sampling, split
-from bertft.training.items import Items
+from bertft.training import cache, sampling, split
+from bertft.training.items import Items, collect
 
 _CHECKED_ROWS = 200
 _SIZE = "per_device_train_batch_size"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """What reads the text: the checkpoint with its configuration, its tokenizer, and the windows that are cut."""
+
+    checkpoint: Checkpoint
+    config: Any
+    tokenizer: Tokenizer
+    window: WindowSize
+
+    @classmethod
+    def load(cls, recipe: Recipe, *, presplit: bool) -> Encoder:
+        """Load what the recipe names; raises ModelError, or UsageError for a window that cannot be."""
+        checkpoint = load.resolve(recipe.model)
+        config = load.load_config(checkpoint)
+        tokenizer = load.load_tokenizer(checkpoint, config, presplit=presplit)
+        window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
+        return cls(checkpoint, config, tokenizer, window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +54,17 @@ class Job:
     recipe: Recipe
     task: Task[Any, Any, Any]
     train: Labelled
+    """Its examples are kept for `folds` alone."""
     dev: Labelled | None
     test: Labelled | None
-    checkpoint: Checkpoint
-    tokenizer: Tokenizer
-    window: WindowSize
+    encoder: Encoder
     objective: Objective
     items: Items
     batch_tokens: int | None
     """What a batch holds; None: as many examples as the recipe says."""
     counts: Counts
-
-    def label_counts(self) -> Counter[str]:
-        """Return how often each label stands in the training rows."""
-        return Counter(label for example in self.train.examples for label in self.task.labels_of(example))
+    labels: Counter[str]
+    """How often each label stands in the training rows."""
 
     def named(self) -> dict[str, Labelled]:
         """Return the splits that there are, by name."""
@@ -63,9 +80,16 @@ class Job:
 
     def _on(self, train: Sequence[Any], dev: Sequence[Any]) -> Job:
         rows = _part(self.train, train)
-        objective = self.task.objective(train)
-        drawn, counts, _ = _items(self.task, rows, objective, self.tokenizer, self.window)
-        return replace(self, train=rows, dev=_part(self.train, dev), objective=objective, items=drawn, counts=counts)
+        fold = _prepared(self.task, rows, self.encoder)
+        return replace(
+            self,
+            train=rows,
+            dev=_part(self.train, dev),
+            objective=fold.objective,
+            items=fold.items,
+            counts=fold.counts,
+            labels=fold.labels,
+        )
 
 
 def plan(
@@ -84,9 +108,26 @@ def plan(
             task, path, use=use, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
         )
 
+    for key in ("num_train_epochs", _SIZE, "gradient_accumulation_steps"):
+        if recipe.trainer.get(key, 1) <= 0:
+            raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
-    train = read(data, task, "train")
-    task, notes = task.prepare(train.examples)
+    encoder: Encoder | None = None
+    entry = None
+    before: cache.Prepared | None = None
+    if _is_kept(data, dev, folds):
+        encoder = Encoder.load(recipe, presplit=task.presplit)
+        settings = {"task": recipe.task, "options": recipe.options, "columns": recipe.columns, "limit": limit}
+        read_as = {"format": format, "encoding": recipe.encoding, "window": asdict(encoder.window)}
+        entry = cache.key(data, encoder.tokenizer.subwords.backend.to_str(), settings | read_as)
+        before = cache.read(entry, task)
+    if before is None:
+        train = read(data, task, "train")
+        task, notes = task.prepare(train.examples)
+    else:
+        say(f"{data}: {before.rows:,} rows, read and tokenized by an earlier run")
+        task, notes = before.task, []
+        train = Labelled([], {"path": data, "sha256": before.sha256, "rows": before.rows})
     for note in notes:
         say(f"{data}: {note}")
     inside: frozenset[str] = frozenset()
@@ -113,34 +154,67 @@ def plan(
             warn(f"{data}: its part for testing is not used: {error.fact}")
     _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
-    checkpoint = load.resolve(recipe.model)
-    config = load.load_config(checkpoint)
-    tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
-    if task.presplit:
-        tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
-    window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
-    for key in ("num_train_epochs", _SIZE, "gradient_accumulation_steps"):
-        if recipe.trainer.get(key, 1) <= 0:
-            raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
-    recipe = replace(recipe, trainer=_consistent(recipe.trainer))
-    objective = task.objective(train.examples)
-    drawn, counts, notes = _items(task, train, objective, tokenizer, window)
-    lengths, windows = drawn.longest, drawn.windows
-    tokens = None
-    if not {_SIZE, "train_sampling_strategy"} & recipe.trainer.keys():
-        tokens = recipe.batch_tokens or sampling.batch_tokens(
-            lengths, windows, tags=objective.loss in ("tokens", "crf")
-        )
-    examples = tokens / float((lengths * windows).mean()) if tokens else recipe.trainer.get(_SIZE, sampling.BATCH)
-    rate = sampling.learning_rate(learning_rate(config), examples)
-    recipe = replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **recipe.trainer})
-    job = Job(recipe, task, train, held_out, tested, checkpoint, tokenizer, window, objective, drawn, tokens, counts)
-    if labels := job.label_counts():
-        say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in labels.most_common(20)))
-    report_counts(counts)
-    for note in notes:
+    encoder = encoder or Encoder.load(recipe, presplit=task.presplit)
+    if before is None:
+        if task.presplit:
+            encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
+        before = _prepared(task, train, encoder)
+        if entry is not None:
+            cache.write(entry, before)
+    tokens = _batch_tokens(recipe, before.items, before.objective)
+    job = Job(
+        _complete(recipe, before.items, encoder, tokens),
+        task,
+        train if folds else replace(train, examples=[]),
+        held_out,
+        tested,
+        encoder,
+        before.objective,
+        before.items,
+        tokens,
+        before.counts,
+        before.labels,
+    )
+    if job.labels:
+        say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in job.labels.most_common(20)))
+    report_counts(job.counts)
+    for note in before.notes:
         say(note)
     return job
+
+
+def _is_kept(data: str, dev: str | None, folds: int | None) -> bool:
+    """Say whether what is read of the training file is kept: it is large, and nothing is held out of it."""
+    if dev is None or folds or not (os.path.isfile(data) and os.path.isfile(dev)):
+        return False
+    size = os.path.getsize(data)
+    return size >= cache.LEAST_BYTES and size != os.path.getsize(dev)  # the same rows twice are to be warned of
+
+
+def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> cache.Prepared:
+    """Return the training rows as what training draws batches of; some examples are encoded at a time."""
+    total = Counts()
+    objective = task.objective(rows.examples)
+
+    def chunks() -> Iterator[list[Window]]:
+        nonlocal total
+        for start in range(0, len(rows.examples), LOOK_AHEAD):
+            some = rows.examples[start : start + LOOK_AHEAD]
+            windows, counts = task.features(some, encoder.tokenizer.subwords, encoder.window)
+            total += counts
+            yield windows
+
+    drawn, notes = collect(chunks(), objective, path=rows.info["path"])
+    labels = Counter(label for example in rows.examples for label in task.labels_of(example))
+    return cache.Prepared(task, len(rows.examples), rows.info["sha256"], objective, drawn, total, labels, notes)
+
+
+def _batch_tokens(recipe: Recipe, items: Items, objective: Objective) -> int | None:
+    """Return what a batch holds; None where the recipe counts examples, or names one of Trainer's own samplers."""
+    if {_SIZE, "train_sampling_strategy"} & recipe.trainer.keys():
+        return None
+    tags = objective.loss in ("tokens", "crf")
+    return recipe.batch_tokens or sampling.batch_tokens(items.longest, items.windows, tags=tags)
 
 
 def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelled | None]]) -> None:
@@ -154,25 +228,16 @@ def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelle
             warn(f"{second} has the same rows as {first}: what is scored on them says nothing about other data")
 
 
-def _items(
-    task: Task[Any, Any, Any], rows: Labelled, objective: Objective, tokenizer: Tokenizer, window: WindowSize
-) -> tuple[Items, Counts, list[str]]:
-    """Return what training draws batches of, what tokenization met, and sentences on what is left out."""
-    total = Counts()
-
-    def chunks() -> Iterator[list[Window]]:
-        nonlocal total
-        for start in range(0, len(rows.examples), LOOK_AHEAD):
-            some, counts = task.features(rows.examples[start : start + LOOK_AHEAD], tokenizer.subwords, window)
-            total += counts
-            yield some
-
-    drawn, notes = items.collect(chunks(), objective, path=rows.info["path"])
-    return drawn, total, notes
-
-
 def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:
     return Labelled(list(examples), {**rows.info, "rows": len(examples)})
+
+
+def _complete(recipe: Recipe, items: Items, encoder: Encoder, tokens: int | None) -> Recipe:
+    """Return the recipe with what it leaves open: the learning rate of such an encoder and batches of such a size."""
+    trainer = _consistent(recipe.trainer)
+    examples = tokens / float((items.longest * items.windows).mean()) if tokens else trainer.get(_SIZE, sampling.BATCH)
+    rate = sampling.learning_rate(learning_rate(encoder.config), examples)
+    return replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **trainer})
 
 
 def without_evaluation(recipe: Recipe) -> Recipe:

@@ -72,7 +72,7 @@ def train(
             # to choose a checkpoint by the rows that it is then scored on would flatter every fold
             job = replace(job, recipe=without_evaluation(job.recipe))
             validated, pairs, metrics["dev"] = _cross_validate(job, folds, directory, device=device, extra=extra)
-            say(f"\nall {len(job.train.examples):,} rows")
+            say(f"\nall {job.train.info['rows']:,} rows")
         model, engine = fit(job, directory.checkpoints, device=device, resume=resume)
         if job.dev:
             pairs = parallel.evaluate(engine, job.dev.examples)
@@ -87,9 +87,9 @@ def train(
             store.write(
                 directory.bundle,
                 model=model,
-                tokenizer=job.tokenizer,
+                tokenizer=job.encoder.tokenizer,
                 task=task,
-                window=job.window,
+                window=job.encoder.window,
                 recipe=job.recipe,
                 metrics={**metrics, **validated},
                 data=infos,
@@ -134,14 +134,14 @@ def _inputs(job: Job) -> dict[str, Any]:
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
     data = {f"data {name}": rows.info["sha256"] for name, rows in job.named().items()}
-    return {**settings, **data, "labels": list(job.task.head().labels), "rows": len(job.train.examples)}
+    return {**settings, **data, "labels": list(job.task.head().labels), "rows": job.train.info["rows"]}
 
 
 def _summary(job: Job) -> dict[str, Any]:
     counts = job.counts
     return {
         "recipe": job.recipe.to_yaml(),
-        "labels": dict(job.label_counts().most_common()),
+        "labels": dict(job.labels.most_common()),
         "tokens": {
             "examples": counts.examples,
             "words": counts.words,
@@ -153,7 +153,7 @@ def _summary(job: Job) -> dict[str, Any]:
             "unread": counts.unread,
             "windows": counts.windows,
             "windowed": counts.windowed,
-            "window": job.window.length,
-            "stride": job.window.stride,
+            "window": job.encoder.window.length,
+            "stride": job.encoder.window.stride,
         },
     }

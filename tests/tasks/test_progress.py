@@ -33,8 +33,12 @@ def test_the_loss_is_the_mean_of_the_steps() -> None:
 )
 def test_a_loss_that_is_no_number_names_its_step_and_the_likely_cause(precision: str, lost: int, advice: str) -> None:
     meter = progress(precision)
-    with pytest.raises(GateError) as caught:
+
+    def train() -> None:
         for step in range(1, 130):
             meter.step(torch.tensor(math.nan if step >= lost else 1.0), step)
+
+    with pytest.raises(GateError) as caught:
+        train()
     assert f"the training loss is nan at step {lost}, in {precision}" in str(caught.value)
     assert advice in str(caught.value)

@@ -1,0 +1,123 @@
+"""What was read and tokenized once is kept, by content: a second run on the same file starts at once.
+
+    ~/.cache/bertft/items/KEY/      (or under $BERTFT_CACHE, $XDG_CACHE_HOME/bertft)
+        prepared.json               what was learnt of the file: labels, counts, what was said
+        ids.npy, …                  the items, which training maps into memory
+
+The key is a hash of the file's bytes, the tokenizer, the window, and all that says how the file is read. An entry is
+written beside its place and renamed, so it is whole or not there; the oldest are removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bertft import __version__
+from bertft.console import detail, is_main_process
+from bertft.tasks.base import Counts, Objective, Scale, Task
+from bertft.training.items import Items
+
+LEAST_BYTES = 2**20
+"""Of a file that is kept: a smaller one is read in a second or two."""
+_ENTRIES = 8
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A training file, read: the task that has learnt of it, what is drawn from it, and what there is to say."""
+
+    task: Task[Any, Any, Any]
+    rows: int
+    sha256: str
+    objective: Objective
+    items: Items
+    counts: Counts
+    labels: Counter[str]
+    notes: list[str]
+
+
+def key(path: str, tokenizer: str, settings: Mapping[str, Any]) -> str:
+    """Return the name of the entry for a file, a tokenizer (as JSON) and how the file is read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(json.dumps([_FORMAT, __version__, settings], sort_keys=True, default=str).encode())
+    digest.update(hashlib.sha256(tokenizer.encode()).digest())
+    return digest.hexdigest()[:32]
+
+
+def read(name: str, task: Task[Any, Any, Any]) -> Prepared | None:
+    """Return an entry, None where there is none, or it cannot be read. `task` is as the recipe says it."""
+    folder = _folder() / name
+    try:
+        stored = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
+        items = Items.load(folder)
+        os.utime(folder)
+    except (OSError, ValueError):
+        return None
+    objective = stored["objective"]
+    if objective["weights"] is not None:
+        objective["weights"] = tuple(objective["weights"])
+    detail(f"read and tokenized before: {folder}")
+    return Prepared(
+        task.prepared(stored["task"], Scale(*stored["scale"]) if stored["scale"] else None),
+        stored["rows"],
+        stored["sha256"],
+        Objective(**objective),
+        items,
+        Counts(*stored["counts"]),
+        Counter(stored["labels"]),
+        stored["notes"],
+    )
+
+
+def write(name: str, prepared: Prepared) -> None:
+    """Keep an entry; a cache that cannot be written is no reason to stop."""
+    if not is_main_process():
+        return
+    folder = _folder()
+    stored = {
+        "task": prepared.task.state(),
+        "scale": prepared.task.scale,
+        "rows": prepared.rows,
+        "sha256": prepared.sha256,
+        "objective": asdict(prepared.objective),
+        "counts": [getattr(prepared.counts, field) for field in Counts.__slots__],
+        "labels": dict(prepared.labels),
+        "notes": prepared.notes,
+    }
+    scratch = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=folder, prefix="."))
+        prepared.items.save(scratch)
+        (scratch / "prepared.json").write_text(json.dumps(stored), encoding="utf-8")
+        shutil.rmtree(folder / name, ignore_errors=True)  # what could not be read
+        scratch.rename(folder / name)
+        entries = sorted(
+            (entry for entry in folder.iterdir() if entry.name[0] != "."), key=lambda entry: entry.stat().st_mtime
+        )
+        for entry in entries[:-_ENTRIES]:
+            shutil.rmtree(entry, ignore_errors=True)
+    except OSError as error:
+        detail(f"what was tokenized is not kept: {error.strerror or error}")
+        if scratch is not None:
+            with suppress(OSError):
+                shutil.rmtree(scratch)
+
+
+def _folder() -> Path:
+    given = os.environ.get("BERTFT_CACHE")
+    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertft"
+    return base / "items"
