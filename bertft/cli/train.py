@@ -101,7 +101,7 @@ def train_command(
 
     if dry_run:
         print(result["recipe"], end="")
-        print("\n".join(f"# {key}: {encode(result[key])}" for key in ("labels", "tokens")))
+        print("\n".join(f"# {key}: {encode(result[key])}" for key in ("labels", "batches", "tokens")))
         return
     from bertft.report.table import score_table
 

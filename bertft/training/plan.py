@@ -62,6 +62,8 @@ class Job:
     items: Items
     batch_tokens: int | None
     """What a batch holds; None: as many examples as the recipe says."""
+    batch_examples: float
+    """How many those are, on average."""
     counts: Counts
     labels: Counter[str]
     """How often each label stands in the training rows."""
@@ -162,8 +164,10 @@ def plan(
         if entry is not None:
             cache.write(entry, before)
     tokens = _batch_tokens(recipe, before.items, before.objective)
+    mean = float((before.items.longest * before.items.windows).mean())
+    examples = tokens / mean if tokens else recipe.trainer.get(_SIZE, sampling.BATCH)
     job = Job(
-        _complete(recipe, before.items, encoder, tokens),
+        _complete(recipe, encoder, examples),
         task,
         train if folds else replace(train, examples=[]),
         held_out,
@@ -172,6 +176,7 @@ def plan(
         before.objective,
         before.items,
         tokens,
+        examples,
         before.counts,
         before.labels,
     )
@@ -232,12 +237,10 @@ def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:
     return Labelled(list(examples), {**rows.info, "rows": len(examples)})
 
 
-def _complete(recipe: Recipe, items: Items, encoder: Encoder, tokens: int | None) -> Recipe:
-    """Return the recipe with what it leaves open: the learning rate of such an encoder and batches of such a size."""
-    trainer = _consistent(recipe.trainer)
-    examples = tokens / float((items.longest * items.windows).mean()) if tokens else trainer.get(_SIZE, sampling.BATCH)
+def _complete(recipe: Recipe, encoder: Encoder, examples: float) -> Recipe:
+    """Return the recipe with the learning rate of such an encoder and batches of so many examples, if it has none."""
     rate = sampling.learning_rate(learning_rate(encoder.config), examples)
-    return replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **trainer})
+    return replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **_consistent(recipe.trainer)})
 
 
 def without_evaluation(recipe: Recipe) -> Recipe:

@@ -142,6 +142,7 @@ def _summary(job: Job) -> dict[str, Any]:
     return {
         "recipe": job.recipe.to_yaml(),
         "labels": dict(job.labels.most_common()),
+        "batches": {"tokens": job.batch_tokens, "examples": round(job.batch_examples, 1)},
         "tokens": {
             "examples": counts.examples,
             "words": counts.words,

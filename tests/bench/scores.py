@@ -40,7 +40,7 @@ def run(kind: str, name: str, model: str, seed: int, *, data: Path) -> dict[str,
         if kind == "bertft":
             return run_bertft(chosen, files, ["--model", model, "--seed", str(seed), "--out", f"{scratch}/model"])
         command = [*chosen.loop, *files, "--model", location(model), "--seed", str(seed)]
-        result = last_json([*command, *(hyper_parameters(chosen.recipe, model) if kind == "tuned" else [])])
+        result = last_json([*command, *(hyper_parameters(chosen, files, model) if kind == "tuned" else [])])
     return {key: result[key] for key in ("dev", "test", "cpu_seconds") if key in result}
 
 
@@ -70,19 +70,22 @@ def location(model: str) -> str:
     return str(resolve(model).location)
 
 
-def hyper_parameters(recipe: str, model: str) -> list[str]:
-    """Return the plain loops' arguments for what bertft would train with."""
-    from bertft.encoders.families import learning_rate
-    from bertft.encoders.load import load_config, resolve
-    from bertft.inference.pytorch import choose_device, native_bf16
-    from bertft.recipe import load
+def hyper_parameters(chosen: DataSet, files: list[str], model: str) -> list[str]:
+    """Return the plain loops' arguments for what bertft would train with on these files."""
+    import yaml
 
-    trainer = load(recipe).trainer
-    rate = trainer.get("learning_rate") or learning_rate(load_config(resolve(model)))
+    from bertft.inference.pytorch import choose_device, native_bf16
+
+    command = ["bertft", "train", chosen.recipe, *chosen.options, "--model", model, "--dry-run", "-q"]
+    for option, file in zip(("--data", "--dev"), files, strict=False):
+        command += [option, file.removesuffix("/seq.in")]
+    planned = subprocess.run([sys.executable, "-m", *command], check=True, stdout=subprocess.PIPE, text=True).stdout
+    trainer = yaml.safe_load(planned)["trainer"]
+    batches = next(line for line in planned.splitlines() if line.startswith("# batches: "))
     arguments = {
-        "--learning-rate": rate,
+        "--learning-rate": trainer["learning_rate"],
         "--epochs": trainer["num_train_epochs"],
-        "--batch": trainer["per_device_train_batch_size"],
+        "--batch": round(json.loads(batches.removeprefix("# batches: "))["examples"]),
         "--warmup": trainer.get("warmup_steps", 0),
         "--weight-decay": trainer.get("weight_decay", 0),
     }

@@ -22,19 +22,23 @@ def still(encoder: Path, tmp_path: Path) -> Path:
     return copy
 
 
-def test_two_processes_learn_what_one_does(shell: Run, still: Path, train_file: Path, tmp_path: Path) -> None:
-    settings = {
-        "trainer.bf16": "false",
-        "trainer.num_train_epochs": 2,
-        "trainer.learning_rate": 2e-3,
-        "trainer.train_sampling_strategy": "random",
-    }
+@pytest.mark.parametrize("batches", ["tokens", "examples", "random order"])
+def test_two_processes_learn_what_one_does(
+    shell: Run, still: Path, train_file: Path, tmp_path: Path, batches: str
+) -> None:
+    settings = {"trainer.bf16": "false", "trainer.num_train_epochs": 2, "trainer.learning_rate": 2e-3}
+    size = "trainer.per_device_train_batch_size"
+    alone, together = ("--set", f"{size}=8"), ("--set", f"{size}=4")
+    if batches == "random order":
+        settings["trainer.train_sampling_strategy"] = "random"
+    elif batches == "tokens":
+        alone = together = ()
     command = ["train", "ner", "--data", train_file, "--dev", train_file, "--model", still, "--device", "cpu"]
     command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     results = {}
     for name, more in (
-        ("one", ("--set", "trainer.per_device_train_batch_size=8")),
-        ("two", ("--set", "trainer.per_device_train_batch_size=4", "--processes", "2")),
+        ("one", alone),
+        ("two", (*together, "--processes", "2")),
     ):
         ran = shell(*command, "--out", tmp_path / name, *more)
         assert ran.code == 0, ran.err

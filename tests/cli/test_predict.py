@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import subprocess
 import sys
@@ -374,3 +375,24 @@ def test_shards_that_cannot_be_are_refused(cli: Run, model: Path, train_file: Pa
 
 def test_a_shard_of_a_pipe_is_refused(cli: Run, model: Path) -> None:
     cli("predict", model, "--shard", "1/2", stdin="a\n").fails(2, "reads its input twice", "'-'")
+
+
+def test_the_precision_is_said_and_bf16_is_close_to_fp32(cli: Run, model: Path) -> None:
+    text = "Ada Stone lives in Paris .\nAcme hired Li last week .\n"
+    every = {}
+    for precision in ("fp32", "bf16"):
+        ran = cli("predict", model, "--precision", precision, "--scores", "--device", "cpu", stdin=text)
+        assert re.search(rf"using cpu, \d+ threads?, {precision}\n", ran.err)
+        every[precision] = [json.loads(line)["prediction"]["scores"] for line in ran.out.splitlines()]
+    exact, close = (
+        [chance for row in every[precision] for word in row for chance in word.values()] for precision in every
+    )
+    assert close == pytest.approx(exact, abs=0.02)
+    assert close != exact
+    # so narrow a model gains nothing from bf16, and `eval` repeats training's digits
+    assert "fp32" in cli("predict", model, "--device", "cpu", stdin=text).err
+
+
+def test_eval_measures_in_fp32_unless_told(cli: Run, model: Path, train_file: Path) -> None:
+    assert "fp32" in cli("eval", model, "--data", train_file, "--device", "cpu").err
+    assert "bf16" in cli("eval", model, "--data", train_file, "--device", "cpu", "--precision", "bf16").err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -288,20 +289,27 @@ def test_resume_on_a_finished_run_prints_its_result(
     assert (done.directory / "model.safetensors").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["between epochs", "within an epoch"])
 def test_resume_after_an_interruption_gives_the_same_weights(
-    cli: Run, encoder: Path, train_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Run, encoder: Path, train_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, within: bool
 ) -> None:
     from bertft.training.trainer import EncoderTrainer
 
-    several = ("--set", "trainer.num_train_epochs=3", "--set", "trainer.bf16=false")
-    assert quick(cli, encoder, train_file, tmp_path / "whole", *several).code == 0
+    several = ["--set", "trainer.num_train_epochs=3", "--set", "trainer.bf16=false"]
+    if within:
+        often = ("eval_strategy=steps", "eval_steps=3", "save_strategy=steps", "save_steps=3")
+        several += [part for setting in often for part in ("--set", f"trainer.{setting}")]
+    whole = quick(cli, encoder, train_file, tmp_path / "whole", *several)
+    assert whole.code == 0
+    if within:
+        assert re.search(r"^4 batches of about .* an epoch", whole.err, re.MULTILINE)  # step 3 is not the last of one
     steps = 0
     original = EncoderTrainer.training_step
 
     def interrupted(self: Any, *arguments: Any, **named: Any) -> Any:
         nonlocal steps
         steps += 1
-        if steps == 4:
+        if steps == 4 + within:
             raise KeyboardInterrupt
         return original(self, *arguments, **named)
 
