@@ -23,7 +23,7 @@ from bertft.data import formats
 from bertft.errors import GateError, ModelError, UsageError
 from bertft.export import quantize
 from bertft.inference.batches import padded
-from bertft.inference.engine import BATCH_TOKENS, Backend, Engine
+from bertft.inference.engine import Backend, Engine
 from bertft.inference.evaluate import read_labelled
 from bertft.inference.load import load_export
 from bertft.tasks.base import Window
@@ -251,7 +251,7 @@ class _Exporter:
     def _score(self, backend: Backend) -> float:
         """Return the task's first metric on the data."""
         bundle = self._bundle
-        engine = Engine(bundle.task, bundle.tokenizer, bundle.window, backend, BATCH_TOKENS)
+        engine = Engine(bundle.task, bundle.tokenizer, bundle.window, backend)
         return float(bundle.task.score(engine.evaluate(self._examples)[0])[self._metric])
 
     def _holds(self, candidate: _Candidate, backend: Backend | None = None) -> bool:

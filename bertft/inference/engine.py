@@ -18,8 +18,8 @@ from bertft.tasks.base import Counts, Encoder, Logits, Parameters, Task, Window,
 
 LOOK_AHEAD = 1024
 """Examples that are encoded and sorted by length together."""
-BATCH_TOKENS = 8192
-"""Tokens of a batch, padding included."""
+BATCH_TOKENS = {"cpu": 1024, "cuda": 8192, "mps": 8192}
+"""Tokens of a batch, padding included, by device: what a CPU computes is to stay in its cache."""
 
 
 class Backend(Protocol):
@@ -47,7 +47,7 @@ class Engine:
     encoder: Encoder
     window: WindowSize
     backend: Backend
-    batch_tokens: int = BATCH_TOKENS
+    batch_tokens: int = BATCH_TOKENS["cpu"]
 
     def predict(self, examples: Sequence[Any]) -> tuple[list[Any], Counts]:
         """Return one prediction per example, in order, and what tokenization met."""

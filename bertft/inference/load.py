@@ -49,20 +49,26 @@ def engine(
         engine, dtype = _engine(found, backend, precision)
         loaded: Backend = load_export(found, engine, dtype, bundle.tokenizer.pad)
         say(f"using cpu, {engine}, {dtype}, exported")
+        kind = "cpu"
     else:
         if find_spec("torch") is None:
             raise ModelError("there is no torch to run the model with", help=f"`pip install torch`, or {_EXPORT}")
-        from bertft.inference.pytorch import TorchBackend, choose_device, describe, gains_from_bf16, in_bf16
+        from bertft.inference import pytorch
+        from bertft.inference.pytorch import TorchBackend
 
-        where = choose_device(device)
+        where = pytorch.choose_device(device)
         model = bundle.load_model().to(where)
         if precision == "auto":
-            precision = "bf16" if not measuring and gains_from_bf16(model.config, where) else "fp32"
+            precision = "bf16" if not measuring and pytorch.gains_from_bf16(model.config, where) else "fp32"
         if precision == "bf16":
-            model = in_bf16(model)
+            model = pytorch.in_bf16(model)
+        kind = where.type
+        if kind == "cpu":
+            pytorch.keep_memory()
         loaded = TorchBackend(model, bundle.tokenizer.pad)
-        say(f"using {describe(where, precision)}")
-    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, batch_tokens or BATCH_TOKENS)
+        say(f"using {pytorch.describe(where, precision)}")
+    size = batch_tokens or BATCH_TOKENS[kind]
+    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size)
 
 
 def load_export(export: Export, engine: EngineName, dtype: Dtype, pad: int) -> Backend:

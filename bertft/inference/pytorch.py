@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import inspect
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +19,7 @@ from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
 _LEAST_BF16_WIDTH = 128
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def takes_segments(model: Any) -> bool:
@@ -101,6 +104,15 @@ def in_bf16(model: Any) -> Any:
     if not bf16_safe(model.config):
         raise UsageError(f"--precision bf16: {model.config.model_type} does not run in bf16", help="`--precision fp32`")
     return model.to(torch.bfloat16)
+
+
+def keep_memory() -> None:
+    """Tell glibc to reuse freed memory: large tensors are else mapped and zeroed anew each time."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:  # another C library may not have it
+            mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def native_bf16(device: torch.device) -> bool:

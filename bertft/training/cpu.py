@@ -6,8 +6,6 @@ kernels for a slow path on CPUs. `python -m tests.bench` measures what these rep
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from typing import Any
 
 import torch
@@ -17,9 +15,10 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from typing_extensions import override
 
+from bertft.inference.pytorch import keep_memory
+
 ATTENTION = "bertft_cpu"
 _CHANCES = 2**16
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
 
 
 def speed_up(model: nn.Module) -> None:
@@ -31,7 +30,7 @@ def speed_up(model: nn.Module) -> None:
     model_: Any = model
     if model_.config._attn_implementation == "sdpa":
         model_.set_attn_implementation(ATTENTION)
-    _keep_memory()
+    keep_memory()
 
 
 class _Dropped(torch.autograd.Function):
@@ -105,12 +104,3 @@ def _attention(  # noqa: PLR0917  (as transformers calls it)
 
 AttentionInterface.register(ATTENTION, _attention)
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-def _keep_memory() -> None:
-    """Tell glibc to reuse freed memory: the gradient of the embeddings is else mapped and zeroed anew every step."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:  # another C library may not have it
-            mallopt(_M_MMAP_MAX, 0)
-            mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)

@@ -17,7 +17,7 @@ from bertft.console import ERRORS, say
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import UsageError
-from bertft.inference.engine import Engine
+from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
 from bertft.training import cpu, parallel
 from bertft.training.plan import Job
@@ -71,7 +71,8 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             raise UsageError("trainer.label_smoothing_factor: this task's loss has no labels to smooth")
         objective = replace(objective, smoothing=arguments.label_smoothing_factor)
     batches = _batches(job, arguments)
-    engine = Engine(job.task, subwords, job.encoder.window, TorchBackend(model, subwords.pad))
+    backend = TorchBackend(model, subwords.pad)
+    engine = Engine(job.task, subwords, job.encoder.window, backend, BATCH_TOKENS[chosen.type])
     progress = Progress(
         amount=job.counts.words or job.counts.tokens,
         unit="words" if job.counts.words else "tokens",

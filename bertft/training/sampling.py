@@ -20,7 +20,7 @@ _MOST_TOKENS = 1024
 """Of a batch, unless 8 windows of mean length have more; see `DECISIONS.md`."""
 _LEAST_BATCHES, _LEAST_BATCHES_OF_TAGS = 500, 200
 """Of an epoch, unless batches of 8 are fewer: many classes, one a row, take more steps to learn than tags of words."""
-_JITTER = 0.05
+_JITTER = 0.03
 """Lengths are mixed by so much of themselves: more would fill batches with padding, less leave rare lengths no choice
 of mates."""
 

@@ -6,7 +6,8 @@
 
 The peers are a plain `Trainer` at the defaults of transformers' example scripts (`plain_*.py`), `pipeline()`, and for
 questions a plain loop with the examples' algorithm (`peers.py`). Every run is a process of its own, the two sides of a
-ratio take turns, and medians are printed. Ratios are bertft's rows a second over the peer's, so more is better.
+ratio take turns, and medians are printed. Ratios are bertft's rows a second over the peer's (in training tokens without
+padding), so more is better.
 
 Training figures are also given as a share of what the machine's matrix products reach: a token of training costs 6
 floating-point operations a weight of a linear layer, and 12 a layer, unit of width and token of its window for
@@ -155,7 +156,8 @@ def training(bench: Bench) -> None:
                 f"padding {figures['padding']:4.0%}  {figures['peak_mb']:6,.0f} MB",
                 flush=True,
             )
-        speed = {side: figures["examples_per_second"] for side, figures in found.items()}
+        # tokens, as the rows of the two sides are not the same ones
+        speed = {side: figures["tokens_per_second"] for side, figures in found.items()}
         for kind in peers:
             bench.ratio(f"train_{name}_ratio{kind}", speed["bertft"], speed[f"plain{kind}"])
         bench.ratios[f"train_{name}_padding"] = round(found["bertft"]["padding"], 4)
@@ -269,7 +271,7 @@ def first_field(path: Path) -> list[str]:
 
 
 def agreement(bench: Bench, name: str, model: Path, data: Path, folder: Path) -> None:
-    """Say of how many rows each way of running gives the labels that torch gives in fp32."""
+    """Say how many labels, of words or of rows, each way of running has as torch has them in fp32."""
     told: dict[str, list[Any]] = {}
     ways = {
         "fp32": ("--backend", "torch", "--precision", "fp32"),
@@ -279,19 +281,26 @@ def agreement(bench: Bench, name: str, model: Path, data: Path, folder: Path) ->
     }
     for way, options in ways.items():
         out = folder / f"{way}.jsonl"
-        shell("bertft", "predict", str(model), str(data), "--to", "jsonl", "--out", str(out), "-q", *options)
-        told[way] = [labels(json.loads(line)["prediction"]) for line in out.read_text(encoding="utf-8").splitlines()]
+        command = ("bertft", "predict", str(model), str(data), "--to", "jsonl", "--scores", "--out", str(out), "-q")
+        shell(*command, *options)
+        answers = [json.loads(line)["prediction"] for line in out.read_text(encoding="utf-8").splitlines()]
+        told[way] = [label for answer in answers for label in labels(answer)]
     for way in list(ways)[1:]:
         same = [a == b for a, b in zip(told["fp32"], told[way], strict=True)]
         bench.ratios[f"same_{name}_{way}"] = round(sum(same) / len(same), 5)
-        print(f"  {name:12} {way:14} answers as torch does in fp32: {sum(same)} of {len(same)} rows", flush=True)
+        print(f"  {name:12} {way:14} labels as torch in fp32: {sum(same):,} of {len(same):,}", flush=True)
 
 
-def labels(prediction: dict[str, Any]) -> Any:
-    """Return what a prediction says, without its scores."""
-    if "entities" in prediction:
-        return [(entity["start"], entity["end"], entity["label"]) for entity in prediction["entities"]]
-    return prediction.get("label", prediction.get("answer"))
+def labels(prediction: dict[str, Any]) -> list[Any]:
+    """Return what a prediction says: of entities the label and the begin of each word's, else one label or answer."""
+    if "entities" not in prediction:
+        return [prediction.get("label", prediction.get("answer"))]
+    of_word = {tuple(span): ("", 0) for span in prediction["offsets"]}
+    for entity in prediction["entities"]:
+        for start, end in of_word:
+            if entity["start"] <= start and end <= entity["end"]:
+                of_word[start, end] = (entity["label"], entity["start"])
+    return list(of_word.values())
 
 
 def int8(bench: Bench, model: Path, files: Sequence[Path], data: Path, folder: Path, speed: float) -> None:
