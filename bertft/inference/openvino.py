@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bertft.bundle.exported import GRAPHS, Dtype, Export, keep_quiet
 from bertft.errors import ModelError, first_line
 from bertft.inference.batches import by_window, padded
@@ -32,16 +34,17 @@ class OpenVinoBackend:
     segments: bool
     decoding: Parameters
     """The weights that decoding needs."""
+    mapped: Any = None
 
     @classmethod
     def load(cls, export: Export, dtype: Dtype, pad: int) -> OpenVinoBackend:
         """Compile the export's graph of a precision; raises ModelError where it cannot be read."""
         path = export.directory / GRAPHS[dtype]
         try:
-            compiled = _compiled(path, dtype)
+            compiled, mapped = _compiled(path, dtype)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read the graph: {first_line(error)}", place=path) from error
-        return cls(compiled, pad, export.segments, export.parameters())
+        return cls(compiled, pad, export.segments, export.parameters(), mapped)
 
     def keep(self, export: Export, dtype: Dtype) -> None:
         """Store the compiled graph beside the graph, for this version of OpenVINO to load in no time."""
@@ -62,17 +65,19 @@ class OpenVinoBackend:
         return self.decoding
 
 
-def _compiled(path: Path, dtype: Dtype) -> Any:
+def _compiled(path: Path, dtype: Dtype) -> tuple[Any, Any]:
+    """Return the compiled graph, and what of it must stay in memory as long as it is used."""
     core = openvino.Core()
     hint = "bf16" if dtype == "bf16" or (dtype == "int8" and native_bf16()) else "f32"
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     blob = _blob(path, dtype)
     if blob.is_file():
         try:
-            return core.import_model(blob.read_bytes(), "CPU", settings)
+            mapped = np.memmap(blob, dtype=np.uint8, mode="c")  # not read as a whole; OpenVINO takes no read-only one
+            return core.import_model(openvino.Tensor(mapped, shared_memory=True), "CPU", settings), mapped
         except RuntimeError:  # of another machine, or torn: the graph itself is still there
             pass
-    return core.compile_model(str(path), "CPU", settings)
+    return core.compile_model(str(path), "CPU", settings), None
 
 
 def _blob(path: Path, dtype: Dtype) -> Path:
