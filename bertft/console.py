@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from bertft.errors import printable
@@ -11,6 +13,7 @@ from bertft.errors import printable
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
 _level: ContextVar[int] = ContextVar("level", default=NORMAL)
+_record: ContextVar[list[tuple[str, str]] | None] = ContextVar("record", default=None)
 
 
 def set_level(level: int) -> None:
@@ -28,8 +31,21 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+@contextmanager
+def recorded() -> Iterator[list[tuple[str, str]]]:
+    """Collect what is said and warned of meanwhile, as (`say` or `warn`, the line)."""
+    lines: list[tuple[str, str]] = []
+    token = _record.set(lines)
+    try:
+        yield lines
+    finally:
+        _record.reset(token)
+
+
 def say(line: str) -> None:
     """Print a line of progress or explanation; nothing under `-q`."""
+    if (record := _record.get()) is not None:
+        record.append(("say", line))
     if _level.get() >= NORMAL and is_main_process():
         _print(line)
 
@@ -42,6 +58,8 @@ def detail(line: str) -> None:
 
 def warn(line: str) -> None:
     """Print a line that also `-q` shows."""
+    if (record := _record.get()) is not None:
+        record.append(("warn", line))
     if is_main_process():
         _print(f"warning: {line}")
 

@@ -2,7 +2,7 @@
 
 A part is some records of one file. A worker answers it with the same code as `predict` and writes it to a file of its
 own, which gets its name when it is whole: a part whose worker was killed is answered again, and no record is lost or
-stands twice. Sorted by name, the files hold the answers in the order of the inputs.
+stands twice. Sorted by name, the files joined are what `predict` writes: only the first has a table's header.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import glob
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertft.bundle.store import Bundle, open_bundle
 from bertft.console import QUIET, say, set_level
+from bertft.data import formats
 from bertft.errors import BertftError, DataError, UsageError, first_line
 from bertft.inference.engine import Engine
 from bertft.inference.predict import Options, Shard, answer_all, open_out
@@ -30,10 +31,14 @@ _LEAST_BYTES = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Some records of a file, and where their answers go."""
+    """Some records of a file, from `start` up to `stop`, and where their answers go."""
 
     path: str
-    shard: Shard
+    start: int
+    stop: int | None
+    """None: to the end."""
+    headed: bool
+    """Whether a table's header is written: once, as the files are to be joined."""
     out: str
 
 
@@ -50,10 +55,9 @@ class Worker:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Answer the parts of a batch; return how many records were answered, failed, and what went wrong."""
         answered, failed, errors = [], [], []
-        for path, index, count, out in zip(batch["path"], batch["index"], batch["count"], batch["out"], strict=True):
-            part = Part(str(path), Shard(int(index), int(count)), str(out))
+        for part in batch["part"]:
             try:
-                done = self._answer(part)
+                done = self._answer(Part(**part))
                 answered.append(done[0])
                 failed.append(done[1])
                 errors.append("")
@@ -69,7 +73,13 @@ class Worker:
             self._engine = self._options.load(self._bundle)
         with open_out(part.out) as stream:
             answers = answer_all(
-                self._bundle, self._engine, [part.path], out=stream, options=self._options, shard=part.shard
+                self._bundle,
+                self._engine,
+                [part.path],
+                out=stream,
+                options=self._options,
+                bounds=[(part.start, part.stop)],
+                headed=part.headed,
             )
         return answers.answered, answers.failed
 
@@ -89,19 +99,20 @@ def predict_on_ray(
             "the answers need a folder of their own", place=out, help="name one that is empty, or not there"
         )
     bundle = open_bundle(model)  # what is wrong with it is said before Ray starts
-    kind = default_target(options.open(bundle, paths[0]).format)
-    ending = kind if options.to == "auto" else options.to
+    kinds = {default_target(options.open(bundle, path).format): path for path in paths}
+    if (to := formats.parse_format(options.to)) is None and len(kinds) > 1:
+        fact = f"{' and '.join(kinds.values())} would be answered in {len(kinds)} formats"
+        raise UsageError(fact, help="`--to jsonl` takes one")
     ray = _ray()
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if options.device in ("auto", "cuda") else 0
     workers = workers or gpus or max(1, int(resources.get("CPU", 1)))
-    parts = _parts(paths, folder, workers, ending)
+    parts = _parts(
+        paths, folder, workers, to or next(iter(kinds)), lambda path: sum(1 for _ in options.open(bundle, path).rows)
+    )
     folder.mkdir(parents=True, exist_ok=True)
     say(f"ray: {len(paths):,} files in {len(parts):,} parts, {workers} workers")
-    rows = [
-        {"path": os.path.abspath(part.path), "index": part.shard.index, "count": part.shard.count, "out": part.out}
-        for part in parts
-    ]
+    rows = [{"part": asdict(part)} for part in parts]
     location = os.path.abspath(model) if os.path.isdir(model) else model
     try:
         done = (
@@ -138,19 +149,23 @@ def files_of(name: str) -> list[str]:
     return found
 
 
-def _parts(paths: Sequence[str], folder: Path, workers: int, ending: str) -> list[Part]:
-    """Return the parts of all files: larger files are cut into more."""
+def _parts(
+    paths: Sequence[str], folder: Path, workers: int, ending: str, count_rows: Callable[[str], int]
+) -> list[Part]:
+    """Return the parts of all files: larger files are cut into more, which takes counting their records."""
     sizes = [max(1, os.path.getsize(path)) for path in paths]
     share = max(_LEAST_BYTES, sum(sizes) // (workers * _PARTS_PER_WORKER))
-    parts = []
+    parts: list[Part] = []
     digits = len(str(len(paths)))
     for number, (path, size) in enumerate(zip(paths, sizes, strict=True)):
         count = -(-size // share)
-        for index in range(1, count + 1):
-            name = (
-                f"{number:0{digits}}-{Path(path).name.partition('.')[0]}-{index:0{len(str(count))}}-of-{count}.{ending}"
-            )
-            parts.append(Part(path, Shard(index, count), str(folder.resolve() / name)))
+        bounds: list[tuple[int, int | None]] = [(0, None)]
+        if count > 1:
+            bounds = [Shard(index, count).bounds([count_rows(path)])[0] for index in range(1, count + 1)]
+        for index, (start, stop) in enumerate(bounds, 1):
+            stem = f"{number:0{digits}}-{Path(path).name.partition('.')[0]}-{index:0{len(str(count))}}-of-{count}"
+            out = str(folder.resolve() / f"{stem}.{ending}")
+            parts.append(Part(os.path.abspath(path), start, stop, not parts, out))
     return parts
 
 

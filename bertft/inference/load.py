@@ -61,11 +61,11 @@ def engine(
         if precision == "auto":
             precision = "bf16" if not measuring and pytorch.gains_from_bf16(model.config, where) else "fp32"
         if precision == "bf16":
-            model = pytorch.in_bf16(model)
+            model = pytorch.for_bf16(model)
         kind = where.type
         if kind == "cpu":
             pytorch.keep_memory()
-        loaded = TorchBackend(model, bundle.tokenizer.pad)
+        loaded = TorchBackend(model, bundle.tokenizer.pad, precision == "bf16")
         say(f"using {pytorch.describe(where, precision)}")
     size = batch_tokens or BATCH_TOKENS[kind]
     return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size)

@@ -19,10 +19,11 @@ keep_quiet()
 # OpenVINO goes on without its converter, which costs a tenth of a second and is not needed to run a graph
 _CONVERTER = "openvino.tools.ovc"
 _absent = sys.modules.setdefault(_CONVERTER, None) is None  # type: ignore[arg-type]
-import openvino  # noqa: E402  (after that)
-
-if _absent:
-    del sys.modules[_CONVERTER]
+try:
+    import openvino
+finally:
+    if _absent:
+        del sys.modules[_CONVERTER]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,10 @@ class OpenVinoBackend:
 
     def keep(self, export: Export, dtype: Dtype) -> None:
         """Store the compiled graph beside the graph, for this version of OpenVINO to load in no time."""
-        _blob(export.directory / GRAPHS[dtype], dtype).write_bytes(self.compiled.export_model().getvalue())
+        blob = _blob(export.directory / GRAPHS[dtype], dtype)
+        scratch = blob.with_name(f".{blob.name}")  # one that is in use is mapped
+        scratch.write_bytes(self.compiled.export_model().getvalue())
+        scratch.replace(blob)
 
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
         """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
@@ -75,7 +79,7 @@ def _compiled(path: Path, dtype: Dtype) -> tuple[Any, Any]:
         try:
             mapped = np.memmap(blob, dtype=np.uint8, mode="c")  # not read as a whole; OpenVINO takes no read-only one
             return core.import_model(openvino.Tensor(mapped, shared_memory=True), "CPU", settings), mapped
-        except RuntimeError:  # of another machine, or torn: the graph itself is still there
+        except (RuntimeError, ValueError, OSError):  # of another machine, or torn: the graph itself is still there
             pass
     return core.compile_model(str(path), "CPU", settings), None
 

@@ -211,7 +211,10 @@ def predict(
         raise UsageError(f"--shard reads its input twice, and {pipe!r} is no file", help="write it to a file first")
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
     first = options.open(bundle, inputs[0]) if inputs[0] != "-" else None
-    answers = answer_all(bundle, options.load(bundle), inputs, out=out, options=options, shard=shard, first=first)
+    ready = options.load(bundle)
+    bounds = shard.bounds([sum(1 for _ in options.open(bundle, path).rows) for path in inputs]) if shard else None
+    headed = shard is None or shard.index == 1
+    answers = answer_all(bundle, ready, inputs, out=out, options=options, bounds=bounds, headed=headed, first=first)
     report_counts(answers.counts)
     if answers.failed:
         fate = "left out" if options.on_error == "skip" else "answered with null"
@@ -225,18 +228,18 @@ def answer_all(
     *,
     out: BinaryIO,
     options: Options,
-    shard: Shard | None = None,
+    bounds: Sequence[tuple[int, int | None]] | None = None,
+    headed: bool = True,
     first: Input | None = None,
 ) -> Filter:
     """Answer the inputs with an engine that is loaded, as `predict` does; return what was met.
 
-    `first` is the first of them, where it is open already.
+    `bounds` are the first record of each and the one after the last, `headed` says whether a table's header is written.
+    `first` is the first input, where it is open already.
     """
     target = formats.parse_format(options.to)
-    headed = shard is None or shard.index == 1
     answers = Filter(ready, target, options.field, options.on_error, options.scores, headed=headed)
     first = first or options.open(bundle, inputs[0])
-    bounds = shard.bounds([sum(1 for _ in options.open(bundle, path).rows) for path in inputs]) if shard else None
     for i, path in enumerate(inputs):
         current = first if i == 0 else options.open(bundle, path)
         if bounds is not None:

@@ -14,6 +14,7 @@ import torch
 
 from bertft import heads
 from bertft.encoders.families import bf16_safe
+from bertft.encoders.load import output_layer
 from bertft.errors import UsageError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
@@ -42,6 +43,8 @@ class TorchBackend:
 
     model: Any
     pad: int
+    bf16: bool = False
+    """Whether matrix products are in bf16, as in training; weights, positions and the output layer stay in fp32."""
 
     @torch.inference_mode()
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
@@ -50,7 +53,8 @@ class TorchBackend:
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
         tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
-        found = type(self.model).forward(self.model, **tensors)
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+            found = type(self.model).forward(self.model, **tensors)
         return by_window(batch, outputs(found).float().cpu().numpy())
 
     @property
@@ -99,11 +103,21 @@ def gains_from_bf16(config: Any, device: torch.device) -> bool:
     return width >= _LEAST_BF16_WIDTH and bf16_safe(config) and native_bf16(device)
 
 
-def in_bf16(model: Any) -> Any:
-    """Return the model with its weights in bf16; raises UsageError for a family that cannot run so."""
+def for_bf16(model: Any) -> Any:
+    """Return the model with an output layer that stays in fp32 under autocast: in bf16, 2,000 and 2,007 are one value.
+
+    Raises UsageError for a family that cannot run in bf16.
+    """
     if not bf16_safe(model.config):
         raise UsageError(f"--precision bf16: {model.config.model_type} does not run in bf16", help="`--precision fp32`")
-    return model.to(torch.bfloat16)
+    layer = output_layer(model)
+
+    def exact(hidden: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(hidden.device.type, enabled=False):
+            return torch.nn.functional.linear(hidden.float(), layer.weight, layer.bias)
+
+    setattr(layer, "forward", exact)  # noqa: B010  (a method, to mypy)
+    return model
 
 
 def keep_memory() -> None:

@@ -46,6 +46,7 @@ from bertft.text.schemes import (
     write_bio,
 )
 from bertft.text.windows import cut, owners
+from bertft.text.words import Span
 
 _TOLD = 10  # spans that do not fit which are named one by one
 
@@ -364,7 +365,8 @@ class Ner:
     def render(self, example: Example, prediction: Tagging, *, scores: bool) -> dict[str, Any]:
         answer: dict[str, Any] = {}
         if self.style.scheme != "plain":
-            answer["entities"] = [self._entity(example, entity) for entity in prediction.entities]
+            text, spans = (example.text, example.spans) if prediction.entities else ("", ())
+            answer["entities"] = [_entity(text, spans, entity) for entity in prediction.entities]
         by_word = example.tokenized or self.style.scheme == "plain"
         if not example.tokenized and (by_word or scores):  # the words are ours, so they must be told
             answer["tokens"] = [example.text[start:end] for start, end in example.spans]
@@ -374,11 +376,6 @@ class Ner:
         if scores:
             answer["scores"] = [round(float(p), 4) for p in np.exp(prediction.scores)]
         return answer
-
-    def _entity(self, example: Example, entity: Entity) -> dict[str, Any]:
-        start, end = example.spans[entity.start][0], example.spans[entity.end - 1][1]
-        text = example.text[start:end]
-        return {"start": start, "end": end, "label": entity.label, "text": text, "score": round(entity.score, 4)}
 
     @property
     def cell_names(self) -> tuple[str, ...]:
@@ -413,3 +410,9 @@ class Ner:
 def _kind(tag: str) -> str:
     """Return the type of a BIO tag, "" for `O`."""
     return "" if tag == "O" else tag[2:]
+
+
+def _entity(text: str, spans: Sequence[Span], entity: Entity) -> dict[str, Any]:
+    start, end = spans[entity.start][0], spans[entity.end - 1][1]
+    score = round(entity.score, 4)
+    return {"start": start, "end": end, "label": entity.label, "text": text[start:end], "score": score}

@@ -16,21 +16,21 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertft import __version__
-from bertft.console import detail, is_main_process
+from bertft.console import detail, is_main_process, say, warn
 from bertft.tasks.base import Counts, Objective, Scale, Task
 from bertft.training.items import Items
 
 LEAST_BYTES = 2**20
 """Of a file that is kept: a smaller one is read in a second or two."""
 _ENTRIES = 8
-_FORMAT = 1
+_FORMAT = 1  # to be raised with every change of how rows are read or cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +45,30 @@ class Prepared:
     counts: Counts
     labels: Counter[str]
     notes: list[str]
+    """On what training leaves out."""
+    path: str = ""
+    said: Sequence[tuple[str, str]] = ()
+    """What was said of the file at `path` when it was read."""
+
+    def repeat(self, path: str) -> None:
+        """Say again what was said when the file, which may have moved, was read."""
+        for how, line in self.said:
+            (warn if how == "warn" else say)(line.replace(self.path, path))
 
 
 def key(path: str, tokenizer: str, settings: Mapping[str, Any]) -> str:
-    """Return the name of the entry for a file, a tokenizer (as JSON) and how the file is read."""
+    """Return the name of the entry for a file, a tokenizer (as JSON) and how the file is read.
+
+    A file's suffix says its format, and files beside it may hold its labels or their names, so they are part of it.
+    """
     digest = hashlib.sha256()
+    name, folder = os.path.basename(path), os.path.dirname(path) or "."
+    beside = sorted(
+        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+        for entry in os.scandir(folder)
+        if entry.is_file() and entry.name != name
+    )
+    digest.update(json.dumps([name.partition(".")[2], beside]).encode())
     with open(path, "rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
     digest.update(json.dumps([_FORMAT, __version__, settings], sort_keys=True, default=str).encode())
@@ -62,24 +81,26 @@ def read(name: str, task: Task[Any, Any, Any]) -> Prepared | None:
     folder = _folder() / name
     try:
         stored = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
-        items = Items.load(folder)
+        objective = stored["objective"]
+        if objective["weights"] is not None:
+            objective["weights"] = tuple(objective["weights"])
+        found = Prepared(
+            task.prepared(stored["task"], Scale(*stored["scale"]) if stored["scale"] else None),
+            stored["rows"],
+            stored["sha256"],
+            Objective(**objective),
+            Items.load(folder),
+            Counts(*stored["counts"]),
+            Counter(stored["labels"]),
+            stored["notes"],
+            stored["path"],
+            [(how, line) for how, line in stored["said"]],
+        )
         os.utime(folder)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):  # not there, torn, or of another version
         return None
-    objective = stored["objective"]
-    if objective["weights"] is not None:
-        objective["weights"] = tuple(objective["weights"])
     detail(f"read and tokenized before: {folder}")
-    return Prepared(
-        task.prepared(stored["task"], Scale(*stored["scale"]) if stored["scale"] else None),
-        stored["rows"],
-        stored["sha256"],
-        Objective(**objective),
-        items,
-        Counts(*stored["counts"]),
-        Counter(stored["labels"]),
-        stored["notes"],
-    )
+    return found
 
 
 def write(name: str, prepared: Prepared) -> None:
@@ -96,6 +117,8 @@ def write(name: str, prepared: Prepared) -> None:
         "counts": [getattr(prepared.counts, field) for field in Counts.__slots__],
         "labels": dict(prepared.labels),
         "notes": prepared.notes,
+        "path": prepared.path,
+        "said": prepared.said,
     }
     scratch = None
     try:
@@ -105,10 +128,7 @@ def write(name: str, prepared: Prepared) -> None:
         (scratch / "prepared.json").write_text(json.dumps(stored), encoding="utf-8")
         shutil.rmtree(folder / name, ignore_errors=True)  # what could not be read
         scratch.rename(folder / name)
-        entries = sorted(
-            (entry for entry in folder.iterdir() if entry.name[0] != "."), key=lambda entry: entry.stat().st_mtime
-        )
-        for entry in entries[:-_ENTRIES]:
+        for entry in sorted(folder.iterdir(), key=lambda entry: entry.stat().st_mtime)[:-_ENTRIES]:
             shutil.rmtree(entry, ignore_errors=True)
     except OSError as error:
         detail(f"what was tokenized is not kept: {error.strerror or error}")
@@ -119,5 +139,5 @@ def write(name: str, prepared: Prepared) -> None:
 
 def _folder() -> Path:
     given = os.environ.get("BERTFT_CACHE")
-    base = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertft"
-    return base / "items"
+    base = given or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bertft")
+    return Path(base) / "items"

@@ -87,6 +87,9 @@ def _attention(  # noqa: PLR0917  (as transformers calls it)
 ) -> tuple[torch.Tensor, None]:
     """Attend as `sdpa` does; with dropout, in steps: (windows, heads, tokens, width) to (windows, tokens, heads, …)."""
     special = getattr(module, "num_key_value_groups", 1) > 1 or more.get("softcap") or "position_bias" in more
+    causal = more.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    special = special or (causal and attention_mask is None)  # `sdpa` then masks by itself
     if not dropout or special or query.device.type != "cpu":
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
@@ -97,7 +100,7 @@ def _attention(  # noqa: PLR0917  (as transformers calls it)
         bias = attention_mask
         if bias.dtype == torch.bool:
             bias = torch.zeros_like(bias, dtype=scores.dtype).masked_fill_(~bias, least)
-        scores = scores + bias.to(scores.dtype)
+        scores = scores + bias.to(scores.dtype).clamp(min=least)
     chances = dropped(torch.softmax(scores, dim=-1), dropout)
     return (chances @ value).transpose(1, 2).contiguous(), None
 

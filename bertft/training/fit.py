@@ -21,7 +21,7 @@ from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
 from bertft.training import cpu, parallel
 from bertft.training.plan import Job
-from bertft.training.sampling import Batches
+from bertft.training.sampling import TRAINERS_OWN, Batches
 from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Progress
 
 
@@ -131,7 +131,7 @@ def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) 
 
 def _batches(job: Job, arguments: transformers.TrainingArguments) -> Batches | None:
     """Return what makes the batches; None where the recipe names one of Trainer's own ways."""
-    if "train_sampling_strategy" in job.recipe.trainer:
+    if TRAINERS_OWN & job.recipe.trainer.keys():
         return None
     batches = Batches(
         job.items.longest,

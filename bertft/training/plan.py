@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bertft.bundle import store
-from bertft.console import say, warn
+from bertft.console import recorded, say, warn
 from bertft.data import formats, parts
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
@@ -117,21 +117,24 @@ def plan(
     encoder: Encoder | None = None
     entry = None
     before: cache.Prepared | None = None
-    if _is_kept(data, dev, folds):
+    if not folds and _is_kept(data, dev, test):
         encoder = Encoder.load(recipe, presplit=task.presplit)
         settings = {"task": recipe.task, "options": recipe.options, "columns": recipe.columns, "limit": limit}
         read_as = {"format": format, "encoding": recipe.encoding, "window": asdict(encoder.window)}
         entry = cache.key(data, encoder.tokenizer.subwords.backend.to_str(), settings | read_as)
         before = cache.read(entry, task)
+    said: Sequence[tuple[str, str]] = ()
     if before is None:
-        train = read(data, task, "train")
-        task, notes = task.prepare(train.examples)
+        with recorded() as said:
+            train = read(data, task, "train")
+            task, notes = task.prepare(train.examples)
+            for note in notes:
+                say(f"{data}: {note}")
     else:
-        say(f"{data}: {before.rows:,} rows, read and tokenized by an earlier run")
-        task, notes = before.task, []
+        say(f"{data}: {before.rows:,} rows, read and tokenized by an earlier run, which said:")
+        before.repeat(data)
+        task = before.task
         train = Labelled([], {"path": data, "sha256": before.sha256, "rows": before.rows})
-    for note in notes:
-        say(f"{data}: {note}")
     inside: frozenset[str] = frozenset()
     if dev is None or test is None:
         inside = parts.uses(formats.parts(data, format=kind, encoding=recipe.encoding))
@@ -160,7 +163,7 @@ def plan(
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
-        before = _prepared(task, train, encoder)
+        before = replace(_prepared(task, train, encoder), path=data, said=said)
         if entry is not None:
             cache.write(entry, before)
     tokens = _batch_tokens(recipe, before.items, before.objective)
@@ -188,12 +191,12 @@ def plan(
     return job
 
 
-def _is_kept(data: str, dev: str | None, folds: int | None) -> bool:
+def _is_kept(data: str, dev: str | None, test: str | None) -> bool:
     """Say whether what is read of the training file is kept: it is large, and nothing is held out of it."""
-    if dev is None or folds or not (os.path.isfile(data) and os.path.isfile(dev)):
+    if dev is None or not all(os.path.isfile(path) for path in (data, dev, test) if path):
         return False
-    size = os.path.getsize(data)
-    return size >= cache.LEAST_BYTES and size != os.path.getsize(dev)  # the same rows twice are to be warned of
+    size, *others = (os.path.getsize(path) for path in (data, dev, test) if path)
+    return size >= cache.LEAST_BYTES and size not in others  # the same rows twice are to be warned of
 
 
 def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> cache.Prepared:
@@ -216,7 +219,7 @@ def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> ca
 
 def _batch_tokens(recipe: Recipe, items: Items, objective: Objective) -> int | None:
     """Return what a batch holds; None where the recipe counts examples, or names one of Trainer's own samplers."""
-    if {_SIZE, "train_sampling_strategy"} & recipe.trainer.keys():
+    if {_SIZE, *sampling.TRAINERS_OWN} & recipe.trainer.keys():
         return None
     tags = objective.loss in ("tokens", "crf")
     return recipe.batch_tokens or sampling.batch_tokens(items.longest, items.windows, tags=tags)

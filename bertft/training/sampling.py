@@ -7,13 +7,23 @@ same ones. There are as many in every epoch, so that a learning-rate schedule ca
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from bertft.errors import DataError
 
+TRAINERS_OWN = frozenset(
+    {
+        "auto_find_batch_size",
+        "data_seed",
+        "dataloader_drop_last",
+        "dataloader_prefetch_factor",
+        "train_sampling_strategy",
+    }
+)
+"""Settings that leave the batches to transformers' Trainer."""
 BATCH = 8
 """Examples of a batch for which the learning rates of `encoders/families.py` are; Trainer's default."""
 _MOST_TOKENS = 1024
@@ -22,7 +32,7 @@ _LEAST_BATCHES, _LEAST_BATCHES_OF_TAGS = 500, 200
 """Of an epoch, unless batches of 8 are fewer: many classes, one a row, take more steps to learn than tags of words."""
 _JITTER = 0.03
 """Lengths are mixed by so much of themselves: more would fill batches with padding, less leave rare lengths no choice
-of mates."""
+of mates. Of few batches by one over their number, or each epoch would have the same ones."""
 
 
 class Batches:
@@ -50,39 +60,42 @@ class Batches:
         self._seed = seed
         self._rank, self._processes = rank, processes
         self._epoch = 0
+        self._costs = lengths * windows
         if tokens is None:
-            self._cuts = list(range(0, len(lengths), items * processes))
+            self._count = -(-len(lengths) // (items * processes))
+            self._items: int | None = items * processes
         else:
-            order = np.argsort(lengths, kind="stable")
-            before = np.concatenate(([0], np.cumsum((lengths * windows)[order])))  # tokens of the items before each
-            count = -(-int(before[-1]) // tokens)
-            wanted = np.linspace(0, before[-1], count + 1)[:-1]  # batches of equal size, not full ones and a rest
-            self._cuts = np.unique(np.searchsorted(before[:-1], wanted)).tolist()
-        self._cuts = _apart(self._cuts, processes, len(lengths))
+            self._count = min(-(-int(self._costs.sum()) // tokens), len(lengths) // processes)
+            self._items = None
 
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration is."""
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return len(self._cuts) - 1
+        return self._count
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this process's part of each batch of the epoch, in random order."""
         random = np.random.default_rng([self._seed, self._epoch])
-        keys = self._lengths * random.uniform(1, 1 + _JITTER, len(self._lengths))
+        keys = self._lengths * random.uniform(1, 1 + max(_JITTER, 1 / len(self)), len(self._lengths))
         order = np.argsort(keys)
+        cuts = self._cuts(order)
         for i in random.permutation(len(self)).tolist():
-            yield order[self._cuts[i] : self._cuts[i + 1]][self._rank :: self._processes].tolist()
+            yield order[cuts[i] : cuts[i + 1]][self._rank :: self._processes].tolist()
 
-
-def _apart(cuts: Sequence[int], least: int, end: int) -> list[int]:
-    """Return the cuts without those that would leave a batch fewer than `least` items, and with `end`."""
-    kept = [0]
-    for cut in cuts[1:]:
-        if cut - kept[-1] >= least and end - cut >= least:
-            kept.append(cut)
-    return [*kept, end]
+    def _cuts(self, order: npt.NDArray[np.int64]) -> list[int]:
+        """Return where each batch of the items in this order begins, and the end; each has one item a process."""
+        number = np.arange(self._count)
+        if self._items is not None:
+            cuts = number * self._items
+        else:
+            before = np.cumsum(self._costs[order])  # the tokens of the items up to each
+            # batches of equal size, not full ones and a rest
+            cuts = np.searchsorted(before, number * before[-1] / self._count)
+        least = number * self._processes
+        cuts = np.maximum.accumulate(cuts - least) + least
+        return [*np.minimum(cuts, len(order) - self._count * self._processes + least).tolist(), len(order)]
 
 
 def batch_tokens(lengths: npt.NDArray[np.int64], windows: npt.NDArray[np.int64], *, tags: bool) -> int:

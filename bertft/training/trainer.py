@@ -223,7 +223,7 @@ class Progress(TrainerCallback):
         return loss
 
     def evaluated(self, scores: dict[str, float], state: Any) -> None:
-        """Print the line of an evaluation; raises GateError where the loss is no longer a number."""
+        """Print the line of an evaluation."""
         loss = self._loss()
         figures = [f"{key} {shown(key, value)}" for key, value in scores.items()]
         self._last = f"dev {figures[0]}  "

@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -387,7 +388,6 @@ def test_the_precision_is_said_and_bf16_is_close_to_fp32(cli: Run, model: Path) 
         every[precision] = [score for row in rows for score in row]
     exact, close = every["fp32"], every["bf16"]
     assert close == pytest.approx(exact, abs=0.02)
-    assert close != exact
     # so narrow a model gains nothing from bf16, and `eval` repeats training's digits
     assert "fp32" in cli("predict", model, "--device", "cpu", stdin=text).err
 
@@ -395,3 +395,27 @@ def test_the_precision_is_said_and_bf16_is_close_to_fp32(cli: Run, model: Path) 
 def test_eval_measures_in_fp32_unless_told(cli: Run, model: Path, train_file: Path) -> None:
     assert "fp32" in cli("eval", model, "--data", train_file, "--device", "cpu").err
     assert "bf16" in cli("eval", model, "--data", train_file, "--device", "cpu", "--precision", "bf16").err
+
+
+@pytest.mark.parametrize("family", ["bert-uncased", "modernbert"])
+def test_bf16_keeps_values_and_positions(base: Callable[[str], Path], family: str) -> None:
+    """A regression to 2,000 has steps of 8 in bf16, and rotary frequencies in bf16 are other positions."""
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from bertft.encoders.load import fold_scale
+    from bertft.inference.pytorch import TorchBackend, for_bf16
+    from bertft.tasks.base import Window
+
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(base(family), num_labels=1, dtype=torch.float32).eval()
+    fold_scale(model, 1987, 12)
+    ids = torch.randint(5, 60, (6, 40)).tolist()
+    windows = [Window(i, row[: 20 + i], [0] * (20 + i)) for i, row in enumerate(ids)]
+    exact = [float(value[0]) for value in TorchBackend(model, 0).logits(windows)]
+    buffers = {name: value.clone() for name, value in model.named_buffers()}
+    close = [float(value[0]) for value in TorchBackend(for_bf16(model), 0, bf16=True).logits(windows)]
+    assert close == pytest.approx(exact, abs=0.5)
+    assert close != exact
+    assert len({*close}) == len(close)
+    assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())

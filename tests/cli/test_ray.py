@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 import tiny
 
 from bertft.cli import main
+from bertft.inference.predict import Options
 
 pytest.importorskip("ray", reason="Ray is not installed: `pip install 'bertft[ray]'`")
 
@@ -100,6 +102,34 @@ def test_a_killed_worker_loses_and_doubles_nothing(model: Path, tmp_path: Path) 
     assert f"{12 * ROWS:,} records answered, 0 bad" in said
     ids = [json.loads(line)["id"] for line in joined(out).splitlines()]
     assert ids == list(range(12 * ROWS))
+
+
+def test_a_table_in_several_parts_has_one_header(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertft.inference import cluster
+
+    monkeypatch.setattr(cluster, "_LEAST_BYTES", 1)
+    paths = []
+    for number in range(2):
+        rows = [f"{number}-{i},Ada Stone lives in Paris ." for i in range(50)]
+        paths.append(tmp_path / f"t{number}.csv")
+        paths[-1].write_text("\n".join(["id,text", *rows]) + "\n")
+    parts = cluster._parts(list(map(str, paths)), tmp_path / "out", 2, "csv", lambda _: 50)
+    assert len(parts) > 4
+    (tmp_path / "out").mkdir()
+    worker = cluster.Worker(str(model), Options(device="cpu"))
+    for part in parts:
+        assert worker({"part": [dataclasses.asdict(part)]})["error"] == [""]
+    expected = plain(model, paths, tmp_path / "plain.csv")
+    assert joined(tmp_path / "out") == expected
+    assert expected.count(b"id,text") == 1
+
+
+def test_inputs_of_several_formats_are_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "b.csv").write_text("id,text\n1,Ada\n")
+    inputs = [str(records(tmp_path, 1)[0]), str(tmp_path / "b.csv")]
+    assert main(["predict", str(model), *inputs, "--engine", "ray", "--out", str(tmp_path / "out")]) == 2
+    assert "would be answered in 2 formats" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_part_cannot_answer_is_said_and_the_others_are_kept(model: Path, tmp_path: Path) -> None:

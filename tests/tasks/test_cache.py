@@ -80,7 +80,8 @@ def test_the_second_run_has_the_same_job_and_reads_nothing(
 ) -> None:
     data, dev = files(kind, tmp_path)
     first = planned(kind, data, dev, encoder)
-    assert "read and tokenized by an earlier run" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "read and tokenized by an earlier run" not in said
     read = planning.read_labelled
 
     def watched(task: Any, path: str, **how: Any) -> Any:
@@ -89,7 +90,9 @@ def test_the_second_run_has_the_same_job_and_reads_nothing(
 
     monkeypatch.setattr(planning, "read_labelled", watched)
     second = planned(kind, data, dev, encoder)
-    assert "read and tokenized by an earlier run" in capsys.readouterr().err
+    again = capsys.readouterr().err
+    assert "read and tokenized by an earlier run" in again
+    assert {*said.splitlines()} <= {*again.splitlines()}  # nothing of it is lost in silence
     assert essence(second) == essence(first)
     assert second.dev is not None
     assert first.dev is not None
@@ -105,17 +108,18 @@ def test_other_content_and_other_settings_are_read(encoder: Path, tmp_path: Path
     changed = planned("ner", data, dev, encoder)
     assert "HUMAN" in changed.labels
     assert len(list(kept.iterdir())) == 3
-    moved = tmp_path / "moved.conll"
-    shutil.copy(data, moved)
-    assert planned("ner", moved, dev, encoder).train.info["path"] == str(moved)
-    assert len(list(kept.iterdir())) == 3
+    # what stands beside a file may say what its labels mean, and its suffix how it is read
+    (tmp_path / "labels.txt").write_text("A")
+    planned("ner", data, dev, encoder)
+    assert len(list(kept.iterdir())) == 4
+    assert cache.key(str(data), "", {}) != cache.key(shutil.copy(data, tmp_path / "train.tsv"), "", {})
 
 
 def test_a_torn_entry_is_read_anew(encoder: Path, tmp_path: Path, kept: Path) -> None:
     data, dev = files("ner", tmp_path)
     first = essence(planned("ner", data, dev, encoder))
     entry = next(kept.iterdir())
-    for name, content in (("ids.npy", b"\x93NUMPY"), ("prepared.json", b"{"), ("kind", None)):
+    for name, content in (("ids.npy", b"\x93NUMPY"), ("prepared.json", b"{"), ("prepared.json", b"{}"), ("kind", None)):
         path = entry / name
         before = path.read_bytes()
         path.unlink()

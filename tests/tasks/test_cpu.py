@@ -88,3 +88,17 @@ def test_evaluation_is_left_as_it_is(tmp_path: Path) -> None:
     cpu.speed_up(fast)
     with torch.inference_mode():
         assert torch.equal(plain(ids).last_hidden_state, fast(ids).last_hidden_state)
+
+
+def test_a_causal_model_without_a_mask_stays_causal() -> None:
+    torch.manual_seed(1)
+    query, key, value = (torch.randn(1, 2, 5, 4) for _ in range(3))
+    module = torch.nn.Module()
+    module.is_causal = True  # type: ignore[assignment]
+    changed = value.clone()
+    changed[:, :, -1] += 1
+    torch.manual_seed(2)
+    first, _ = cpu._attention(module, query, key, value, None, dropout=0.1)
+    torch.manual_seed(2)
+    second, _ = cpu._attention(module, query, key, changed, None, dropout=0.1)
+    assert torch.equal(first[:, :-1], second[:, :-1])
