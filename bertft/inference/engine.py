@@ -74,7 +74,7 @@ class Engine:
                     for examples in islice(iterator, 1):
                         windows, counts = self.task.features(examples, self.encoder, self.window)
                         following = examples, windows, counts, thread.submit(self._summaries, windows)
-                except Exception as error:
+                except Exception as error:  # whatever it is, it waits for the answers before it
                     failure = error
                 if waiting is not None:
                     examples, windows, counts, summaries = waiting

@@ -16,7 +16,8 @@ from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
 keep_quiet()
-# OpenVINO goes on without its converter, which costs a tenth of a second and is not needed to run a graph
+# OpenVINO goes on without its converter, which costs a tenth of a second and is not needed to run a graph: None in
+# `sys.modules` is what Python cannot import
 _CONVERTER = "openvino.tools.ovc"
 _absent = sys.modules.setdefault(_CONVERTER, None) is None  # type: ignore[arg-type]
 try:

@@ -203,7 +203,8 @@ def predict(
     `on_error="fail"`, a bad record.
     """
     options = options or Options()
-    formats.parse_format(options.format), formats.parse_format(options.to)
+    for name in (options.format, options.to):  # wrong ones are said before anything is opened
+        formats.parse_format(name)
     bundle = open_bundle(model)
     if bundle.assumed:
         say(bundle.assumed)

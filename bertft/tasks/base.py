@@ -175,6 +175,11 @@ class Objective:
     over_windows: OverWindows | None = None
     """How one answer is made of the windows of an example; None: each window has a target of its own."""
 
+    @property
+    def per_token(self) -> bool:
+        """Whether there is a target a token, not one a window or an example."""
+        return self.loss in ("tokens", "crf")
+
 
 E = TypeVar("E")
 S = TypeVar("S")

@@ -38,22 +38,21 @@ class Prepared:
     """A training file, read: the task that has learnt of it, what is drawn from it, and what there is to say."""
 
     task: Task[Any, Any, Any]
-    rows: int
-    sha256: str
+    info: dict[str, Any]
+    """The file's path, hash and number of rows, as `Labelled` has them."""
     objective: Objective
     items: Items
     counts: Counts
     labels: Counter[str]
     notes: list[str]
     """On what training leaves out."""
-    path: str = ""
     said: Sequence[tuple[str, str]] = ()
-    """What was said of the file at `path` when it was read."""
+    """What was said of the file when it was read."""
 
     def repeat(self, path: str) -> None:
         """Say again what was said when the file, which may have moved, was read."""
         for how, line in self.said:
-            (warn if how == "warn" else say)(line.replace(self.path, path))
+            (warn if how == "warn" else say)(line.replace(self.info["path"], path))
 
 
 def key(path: str, tokenizer: str, settings: Mapping[str, Any]) -> str:
@@ -86,14 +85,12 @@ def read(name: str, task: Task[Any, Any, Any]) -> Prepared | None:
             objective["weights"] = tuple(objective["weights"])
         found = Prepared(
             task.prepared(stored["task"], Scale(*stored["scale"]) if stored["scale"] else None),
-            stored["rows"],
-            stored["sha256"],
+            stored["info"],
             Objective(**objective),
             Items.load(folder),
             Counts(*stored["counts"]),
             Counter(stored["labels"]),
             stored["notes"],
-            stored["path"],
             [(how, line) for how, line in stored["said"]],
         )
         os.utime(folder)
@@ -111,13 +108,11 @@ def write(name: str, prepared: Prepared) -> None:
     stored = {
         "task": prepared.task.state(),
         "scale": prepared.task.scale,
-        "rows": prepared.rows,
-        "sha256": prepared.sha256,
+        "info": prepared.info,
         "objective": asdict(prepared.objective),
         "counts": [getattr(prepared.counts, field) for field in Counts.__slots__],
         "labels": dict(prepared.labels),
         "notes": prepared.notes,
-        "path": prepared.path,
         "said": prepared.said,
     }
     scratch = None

@@ -21,15 +21,14 @@ ATTENTION = "bertft_cpu"
 _CHANCES = 2**16
 
 
-def speed_up(model: nn.Module) -> None:
+def speed_up(model: Any) -> None:
     """Make the model's training steps faster on a CPU; what it computes in evaluation stays as it is."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.Dropout:
                 setattr(module, name, Dropout(child.p).train(child.training))
-    model_: Any = model
-    if model_.config._attn_implementation == "sdpa":
-        model_.set_attn_implementation(ATTENTION)
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(ATTENTION)
     keep_memory()
 
 

@@ -100,9 +100,8 @@ def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: s
     """
     items = Items()
     left_out = long = 0
-    per_token = objective.loss in ("tokens", "crf")
     for windows in chunks:
-        if per_token:  # a batch of only such windows has no loss: 0/0
+        if objective.per_token:  # a batch of only such windows has no loss: 0/0
             kept = [w for w in windows if any(label != IGNORED for label in cast("Sequence[int]", w.target))]
             left_out += len(windows) - len(kept)
         else:

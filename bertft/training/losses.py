@@ -21,7 +21,7 @@ def targets(objective: Objective, values: Sequence[Any]) -> torch.Tensor:
     (windows, tokens) label ids for tokens; (examples,) label ids or values; (examples, labels) zeros and ones;
     (windows, 2) start and end tokens.
     """
-    if objective.loss in ("tokens", "crf"):
+    if objective.per_token:
         longest = max(map(len, values))
         return torch.tensor([[*value, *[IGNORED] * (longest - len(value))] for value in values])
     floating = objective.loss in ("labels", "values")

@@ -131,10 +131,10 @@ def plan(
             for note in notes:
                 say(f"{data}: {note}")
     else:
-        say(f"{data}: {before.rows:,} rows, read and tokenized by an earlier run, which said:")
+        say(f"{data}: {before.info['rows']:,} rows, read and tokenized by an earlier run, which said:")
         before.repeat(data)
         task = before.task
-        train = Labelled([], {"path": data, "sha256": before.sha256, "rows": before.rows})
+        train = Labelled([], {**before.info, "path": data})
     inside: frozenset[str] = frozenset()
     if dev is None or test is None:
         inside = parts.uses(formats.parts(data, format=kind, encoding=recipe.encoding))
@@ -163,7 +163,7 @@ def plan(
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
-        before = replace(_prepared(task, train, encoder), path=data, said=said)
+        before = replace(_prepared(task, train, encoder), said=said)
         if entry is not None:
             cache.write(entry, before)
     tokens = _batch_tokens(recipe, before.items, before.objective)
@@ -214,15 +214,14 @@ def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> ca
 
     drawn, notes = collect(chunks(), objective, path=rows.info["path"])
     labels = Counter(label for example in rows.examples for label in task.labels_of(example))
-    return cache.Prepared(task, len(rows.examples), rows.info["sha256"], objective, drawn, total, labels, notes)
+    return cache.Prepared(task, rows.info, objective, drawn, total, labels, notes)
 
 
 def _batch_tokens(recipe: Recipe, items: Items, objective: Objective) -> int | None:
     """Return what a batch holds; None where the recipe counts examples, or names one of Trainer's own samplers."""
     if {_SIZE, *sampling.TRAINERS_OWN} & recipe.trainer.keys():
         return None
-    tags = objective.loss in ("tokens", "crf")
-    return recipe.batch_tokens or sampling.batch_tokens(items.longest, items.windows, tags=tags)
+    return recipe.batch_tokens or sampling.batch_tokens(items.longest, items.windows, tags=objective.per_token)
 
 
 def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelled | None]]) -> None:

@@ -58,7 +58,7 @@ def hold_out(
         for rows, counts in zip(members, here, strict=True):
             if len(held) >= wanted:
                 break
-            if rows[0] in held or len(held) + len(rows) > min(max(2 * wanted, 1), len(examples) - 1):
+            if rows[0] in held or len(held) + len(rows) > min(2 * wanted, len(examples) - 1):
                 continue
             if any(taken[label] + n >= total[label] for label, n in counts.items()):
                 continue
