@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -13,6 +13,7 @@ from bertft.errors import printable
 QUIET, NORMAL, VERBOSE = -1, 0, 1
 
 _level: ContextVar[int] = ContextVar("level", default=NORMAL)
+_command: ContextVar[tuple[str, ...] | None] = ContextVar("command", default=None)
 _record: ContextVar[list[tuple[str, str]] | None] = ContextVar("record", default=None)
 
 
@@ -24,6 +25,16 @@ def set_level(level: int) -> None:
 def level() -> int:
     """Return the level that is set."""
     return _level.get()
+
+
+def set_command(arguments: Sequence[str]) -> None:
+    """Set the arguments that the command was given, which a message may repeat."""
+    _command.set(tuple(arguments))
+
+
+def command() -> tuple[str, ...] | None:
+    """Return the arguments of the command; None where there is none, as of a function that is called from Python."""
+    return _command.get()
 
 
 def is_main_process() -> bool:

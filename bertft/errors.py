@@ -5,6 +5,7 @@ Exception
     ├── GateError      1  a check or a gate said no
     ├── UsageError     2  the command line or the recipe is wrong
     ├── DataError      3  a file, or a record in it, cannot be used
+    │   └── OutputError   what is written cannot be: a full disk, a quota, a directory that has gone
     └── ModelError     4  a model cannot be found, loaded or used
 """
 
@@ -54,6 +55,10 @@ class DataError(BertftError):
     """A file, or a record in it, cannot be used."""
 
     exit_code = 3
+
+
+class OutputError(DataError):
+    """What is written cannot be: a full disk, a quota, a directory that has gone."""
 
 
 class ModelError(BertftError):

@@ -8,6 +8,7 @@ A recipe holds what a run is, not where its data lies:
     holdout: 0.1              # share of the training rows for dev, when no --dev is given
     early_stopping: 3         # evaluations without a better score before training stops; null: never
     batch_tokens: null        # tokens of a training batch, of all processes; null: see `training/sampling.py`
+    checkpoint_minutes: 15    # a checkpoint so often, besides those of `trainer.save_strategy`; null: none
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
     trainer: {}               # transformers.TrainingArguments, verbatim
@@ -58,6 +59,7 @@ class Recipe:
     holdout: float = 0.1
     early_stopping: int | None = 3
     batch_tokens: int | None = None
+    checkpoint_minutes: float | None = 15.0
     metrics: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None
@@ -380,6 +382,8 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
         _fail([("holdout", f"holdout: {recipe.holdout} is not between 0 and 1")], lines, name)
     if recipe.batch_tokens is not None and recipe.batch_tokens < 1:
         _fail([("batch_tokens", f"batch_tokens: {recipe.batch_tokens} is not more than 0")], lines, name)
+    if recipe.checkpoint_minutes is not None and recipe.checkpoint_minutes < 0:
+        _fail([("checkpoint_minutes", f"checkpoint_minutes: {recipe.checkpoint_minutes} is less than 0")], lines, name)
     if recipe.batch_tokens is not None and "per_device_train_batch_size" in recipe.trainer:
         fact = "batch_tokens and trainer.per_device_train_batch_size both say how large a batch is; set one of them"
         _fail([("batch_tokens", fact)], lines, name)

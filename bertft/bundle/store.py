@@ -95,9 +95,14 @@ def write(
     recipe: Recipe,
     metrics: Mapping[str, Any],
     data: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    computed: Mapping[str, Any],
     card: str,
 ) -> None:
-    """Write all files of a bundle into `directory` (made where it is missing)."""
+    """Write all files of a bundle into `directory` (made where it is missing).
+
+    `data` is what was read, `inputs` all that the result follows from, `computed` how: precision, device, threads.
+    """
     from bertft import heads
 
     directory.mkdir(parents=True, exist_ok=True)
@@ -116,7 +121,9 @@ def write(
         "encoding": recipe.encoding,
         "seed": recipe.seed,
         "data": dict(data),
-        "versions": {name: _version(name) for name in ("bertft", "torch", "transformers", "tokenizers")},
+        "versions": versions(),
+        "computed": dict(computed),
+        "inputs": dict(inputs),
     }
     _write_json(directory / MANIFEST, manifest)
     _write_json(directory / "metrics.json", metrics)
@@ -133,13 +140,28 @@ def open_bundle(name: str) -> Bundle:
     return _open_plain(checkpoint)
 
 
+def versions() -> dict[str, str | None]:
+    """Return the versions of what a model's weights depend on."""
+    names = ("bertft", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    return {name: _version(name) for name in names}
+
+
 def read_metrics(directory: Path) -> dict[str, Any]:
     """Return the metrics of a finished run."""
+    return _read(directory / "metrics.json")
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return what `bertft.json` says of a finished run."""
+    return _read(directory / MANIFEST)
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        metrics: dict[str, Any] = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the run's metrics: {error}", place=directory) from None
-    return metrics
+        raise ModelError(f"cannot be read: {error}", place=path) from None
+    return found
 
 
 def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -16,11 +17,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     import typer
     import typer._click as click
 
+    from bertft import console, signals
     from bertft.cli.app import app
 
+    # of several processes that `--processes` starts, each is given what they share
+    given = json.loads(os.environ.get("BERTFT_COMMAND", "null")) or (sys.argv[1:] if arguments is None else arguments)
+    console.set_command(given)
     try:
-        result = app(arguments, standalone_mode=False, prog_name="bertft")
-        sys.stdout.flush()
+        with signals.ending():
+            result = app(arguments, standalone_mode=False, prog_name="bertft")
+            sys.stdout.flush()
         if result == INTERRUPTED:  # typer makes an exit code of a KeyboardInterrupt
             return _fail("interrupted", None, INTERRUPTED)
         return result if isinstance(result, int) else 0
@@ -38,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted", None, INTERRUPTED)
+    except signals.Interrupted as interrupted:
+        return _fail("interrupted", None, interrupted.exit_code)
     except OSError as error:
         place = f"\n  --> {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", error, BUG)

@@ -15,7 +15,7 @@ import torch
 from bertft import heads
 from bertft.encoders.families import bf16_safe
 from bertft.encoders.load import output_layer
-from bertft.errors import UsageError
+from bertft.errors import ModelError, UsageError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
@@ -46,9 +46,23 @@ class TorchBackend:
     bf16: bool = False
     """Whether matrix products are in bf16, as in training; weights, positions and the output layer stay in fp32."""
 
-    @torch.inference_mode()
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
-        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts.
+
+        A batch that does not fit into memory is halved; raises ModelError where one window does not.
+        """
+        try:
+            return self._computed(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+        if len(batch) == 1:
+            raise ModelError(f"{len(batch[0].input_ids)} tokens do not fit into memory with this model")
+        half = len(batch) // 2
+        return [*self.logits(batch[:half]), *self.logits(batch[half:])]
+
+    @torch.inference_mode()
+    def _computed(self, batch: Sequence[Window]) -> list[Logits]:
         inputs = padded(batch, self.pad, segments=takes_segments(self.model))
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
@@ -65,6 +79,13 @@ class TorchBackend:
     def parameters(self) -> Parameters:
         """Return the weights that decoding needs; empty for most heads."""
         return heads.decoding_parameters(self.model)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error is torch's, or Python's, of memory that does not suffice."""
+    from accelerate.utils.memory import should_reduce_batch_size
+
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
 
 
 def choose_device(name: str) -> torch.device:

@@ -30,7 +30,7 @@ from bertft.training.items import Items
 LEAST_BYTES = 2**20
 """Of a file that is kept: a smaller one is read in a second or two."""
 _ENTRIES = 8
-_FORMAT = 1  # to be raised with every change of how rows are read or cut
+_FORMAT = 2  # to be raised with every change of how rows are read or cut
 
 
 @dataclass(frozen=True, slots=True)

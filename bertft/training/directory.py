@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bertft.bundle.store import MANIFEST
-from bertft.console import is_main_process, warn
-from bertft.errors import UsageError
+from bertft.console import command, is_main_process, warn
+from bertft.errors import OutputError, UsageError
+from bertft.training.checkpoints import settle
+
+_INPUTS = "inputs.json"
+_LOCK = "lock"
+_PUBLISHED = "published"
+"""Holds the inode of the bundle that has become, or is about to become, the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +39,39 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         """Where Trainer keeps what `--resume` continues from."""
-        return self.partial / "checkpoints"
+        return (self.partial / "checkpoints").absolute()
 
     @property
     def bundle(self) -> Path:
         """Where the bundle is written before it is published."""
         return self.partial / "bundle"
 
+    @property
+    def _old(self) -> Path:
+        """Where a model waits while another takes its place."""
+        return self.target.parent / f"{self.target.name}.old"
+
     def is_finished(self) -> bool:
-        """Say whether a finished model stands there."""
-        return (self.target / MANIFEST).is_file()
+        """Say whether a finished model stands there, and no unfinished run is to replace it."""
+        there = (self.target / MANIFEST).is_file()
+        return there and (self._is_published() or not (self.partial / _INPUTS).is_file())
+
+    def _is_published(self) -> bool:
+        """Say whether the model is the one that the run in the partial directory has made."""
+        try:
+            return (self.partial / _PUBLISHED).read_text(encoding="utf-8") == str(self.target.stat().st_ino)
+        except OSError:
+            return False
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
         """Check that the run may write here; raises UsageError for what `resume` or `overwrite` do not allow."""
         if not is_main_process():
             return
-        if self.target.exists() and not overwrite:
-            raise UsageError(
-                f"{str(self.target)!r} exists already", help="`--overwrite` replaces it, `--out` names another place"
-            )
-        if self.target.exists() and not self.is_finished():
-            raise UsageError(f"{str(self.target)!r} is no model that bertft wrote; it is not overwritten")
+        if self._old.is_dir() and not self.target.exists():  # killed between the two renames of `publish`
+            self._old.rename(self.target)
+        if self._is_published():  # killed after them
+            shutil.rmtree(self.partial, ignore_errors=True)
+        self._refuse_target(overwrite=overwrite)
         if not self.partial.exists():
             return
         if not (resume or overwrite):
@@ -58,33 +79,86 @@ class RunDirectory:
                 f"a run into {str(self.target)!r} was not finished: {str(self.partial)!r} exists",
                 help="`--resume` continues it, `--overwrite` starts again",
             )
-        self._refuse_locked()
-        if not resume:
-            shutil.rmtree(self.partial)
+        with self._held():  # another run is refused before anything is read
+            pass
+
+    def _refuse_target(self, *, overwrite: bool) -> None:
+        if self.target.exists() and not overwrite:
+            raise UsageError(
+                f"{str(self.target)!r} exists already", help="`--overwrite` replaces it, `--out` names another place"
+            )
+        if self.target.exists() and not (self.target / MANIFEST).is_file():
+            raise UsageError(f"{str(self.target)!r} is no model that bertft wrote; it is not overwritten")
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the partial directory and hold its lock: a file that names the process.
+    def locked(self, *, resume: bool = False) -> Iterator[None]:
+        """Make the partial directory and hold its lock; without `resume` what an earlier run left there is removed.
 
         A run that fails before its first checkpoint leaves nothing behind.
         """
         if not is_main_process():
             yield
             return
-        try:
+        with writing(self.partial):
             self.partial.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"cannot make the directory: {error.strerror}", place=self.partial) from None
-        self._refuse_locked()
-        self._write("lock", json.dumps({"pid": os.getpid(), "host": os.uname().nodename}))
-        try:
-            yield
-        finally:
-            (self.partial / "lock").unlink(missing_ok=True)
-            if any(self.checkpoints.glob("checkpoint-*")):
-                warn(f"the run so far is in {str(self.partial)!r}; the same command with `--resume` continues it")
-            elif self.partial.exists():
-                shutil.rmtree(self.partial)
+        with self._held():
+            if not resume:
+                for path in self.partial.iterdir():
+                    if path.name != _LOCK:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            try:
+                yield
+            finally:
+                if any(self.checkpoints.glob("checkpoint-*")):
+                    warn(f"the run so far is in {str(self.partial)!r}; {self._continuing()}")
+                else:
+                    shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _continuing(self) -> str:
+        """Return how the run is continued, as a sentence."""
+        given = command()
+        if given is None:
+            return "the same command with `--resume` continues it"
+        options = [part.partition("=")[0] for part in given]
+        added = [*(() if "--out" in options else ("--out", str(self.target))), "--resume"]
+        line = shlex.join(["bertft", *(part for part in given if part != "--resume"), *added])
+        return f"to continue it:\n  {line}"
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the lock: of a file that names the process, so that the system drops it when the process is gone.
+
+        Raises UsageError where another process holds it, or one on another host may.
+        """
+        path = self.partial / _LOCK
+        with writing(path):
+            file = path.open("a+", encoding="utf-8")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise OutputError(f"cannot be locked: {error.strerror}", place=path) from None
+                self._refuse(file)
+            owner = _owner(file)
+            if owner is not None and owner[1] != os.uname().nodename:  # which may not see this host's locks
+                self._refuse(file)
+            file.seek(0)
+            file.truncate()
+            json.dump({"pid": os.getpid(), "host": os.uname().nodename}, file)
+            file.flush()
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    file.truncate(0)
+
+    def _refuse(self, file: IO[str]) -> None:
+        pid, host = _owner(file) or ("?", "?")
+        raise UsageError(
+            f"another run is writing {str(self.partial)!r}: process {pid} on {host}",
+            help=f"wait for it, or remove {str(self.partial / _LOCK)!r} if it is gone",
+        )
 
     def begin(self, recipe: str, inputs: Mapping[str, Any], *, resume: bool) -> None:
         """Record the recipe (YAML) and the run's inputs (names to JSON values) in the partial directory.
@@ -93,53 +167,89 @@ class RunDirectory:
         """
         if not is_main_process():
             return
-        before = self.partial / "inputs.json"
+        before = self.partial / _INPUTS
         if resume and before.is_file():
-            old, new = json.loads(before.read_text(encoding="utf-8")), json.loads(json.dumps(inputs))
-            keys = dict.fromkeys([*new, *old])
-            changed = [
-                f"{key} ({old.get(key)} before, {new.get(key)} now)" for key in keys if old.get(key) != new.get(key)
-            ]
-            if changed:
+            try:
+                old = dict(json.loads(before.read_text(encoding="utf-8")))
+            except ValueError:
                 raise UsageError(
-                    f"the unfinished run in {str(self.partial)!r} is another one: {'; '.join(changed)[:600]}",
-                    help="give the arguments it was started with, or `--overwrite` to start again",
-                )
-        self._write("inputs.json", json.dumps(inputs))
-        self._write("recipe.yaml", recipe)
+                    "what the unfinished run was started with cannot be read",
+                    place=before,
+                    help="`--overwrite` starts again",
+                ) from None
+            refuse_changes(f"the unfinished run in {str(self.partial)!r}", old, inputs)
+        with writing(self.partial):
+            for name, text in ((_INPUTS, json.dumps(inputs)), ("recipe.yaml", recipe)):
+                new = self.partial / f".{name}"
+                new.write_text(text, encoding="utf-8")
+                new.replace(self.partial / name)
 
-    def _write(self, name: str, text: str) -> None:
-        (self.partial / name).write_text(text, encoding="utf-8")
+    def publish(self, *, overwrite: bool) -> None:
+        """Rename the finished bundle to its name; a model that was there is removed after that, never before.
 
-    def publish(self) -> None:
-        """Rename the finished bundle to its name; a model that was there is removed after that, never before."""
-        old = self.target.parent / f"{self.target.name}.old-{os.getpid()}"
-        if self.target.exists():
-            self.target.rename(old)
-        self.bundle.rename(self.target)
-        shutil.rmtree(self.partial)
-        shutil.rmtree(old, ignore_errors=True)
+        Raises UsageError where a model has come there meanwhile, OutputError where it cannot be renamed.
+        """
+        with writing(self.target):
+            for path in self.bundle.rglob("*"):
+                if path.is_file():
+                    settle(path)
+            if self.target.exists():
+                self._refuse_target(overwrite=overwrite)
+                shutil.rmtree(self._old, ignore_errors=True)
+                self.target.rename(self._old)
+            (self.partial / _PUBLISHED).write_text(str(self.bundle.stat().st_ino), encoding="utf-8")
+            self.bundle.rename(self.target)
+        # from here on the run is finished, whatever is left of it
+        shutil.rmtree(self.partial, ignore_errors=True)
+        shutil.rmtree(self._old, ignore_errors=True)
 
-    def _refuse_locked(self) -> None:
-        """Raise UsageError where the process that holds the lock still runs, or may run on another host."""
-        try:
-            owner = json.loads((self.partial / "lock").read_text(encoding="utf-8"))
-            pid, host = int(owner["pid"]), str(owner["host"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if host == os.uname().nodename and not _runs(pid):
-            return
+
+def refuse_changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise UsageError that names what differs between the inputs of a run and those of its `--resume`."""
+    new = json.loads(json.dumps(new))
+    changed = [
+        f"  {key}: {old.get(key)} before, {new.get(key)} now"
+        for key in dict.fromkeys([*new, *old])
+        if old.get(key) != new.get(key)
+    ]
+    if changed:
         raise UsageError(
-            f"another run is writing {str(self.partial)!r}: process {pid} on {host}",
-            help=f"wait for it, or remove {str(self.partial / 'lock')!r} if it is gone",
+            "\n".join((f"{what} is another one", *changed)),
+            help="give the arguments it was started with, or `--overwrite` to start again",
         )
 
 
-def _runs(pid: int) -> bool:
+@contextmanager
+def writing(place: Path, *, help: str | None = None) -> Iterator[None]:
+    """Turn what goes wrong with a file that is written, here or in a library, into an OutputError with the place."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        yield
+    except Exception as error:
+        reason = _reason(error, place)
+        if reason is None:
+            raise
+        raise OutputError(f"cannot be written: {reason}", place=place, help=help) from error
+
+
+def _reason(error: BaseException | None, place: Path) -> str | None:
+    """Return why a file could not be written, None for an error of another kind."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    text = str(error)
+    # torch and safetensors write files by themselves, and say it so
+    if type(error).__name__ == "SafetensorError" or any(part in text for part in ("PytorchStreamWriter", "iostream")):
+        with suppress(OSError):
+            if shutil.disk_usage(place if place.exists() else place.parent).free < 2**20:
+                return os.strerror(errno.ENOSPC)
+        return text.splitlines()[0][:200]
+    return None
+
+
+def _owner(file: IO[str]) -> tuple[int, str] | None:
+    """Return the process and the host that a lock names."""
+    try:
+        file.seek(0)
+        owner = json.load(file)
+        return int(owner["pid"]), str(owner["host"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -5,31 +5,55 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from bertft import signals
 from bertft.bundle import store
-from bertft.console import ERRORS, say
+from bertft.console import ERRORS, is_main_process, say, warn
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import UsageError
 from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
-from bertft.training import cpu, parallel
+from bertft.training import checkpoints, cpu, parallel
+from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
+from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
-from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Progress
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer
+
+_ON_SIGNAL = "stopping: the checkpoint is written at the end of this step (again to leave without it)"
 
 
-def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any, Engine]:
-    """Train and return the model with the best dev score, and the engine that scored it.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model with the best dev score, the engine that scored it, and in what it was computed."""
 
-    Raises UsageError for a device that is not there, ModelError for a checkpoint that cannot be trained.
+    model: Any
+    engine: Engine
+    facts: dict[str, Any]
+
+
+def fit(job: Job, folder: Path, *, device: str, resume: bool = False, resumable: bool = True) -> Trained:
+    """Train, with checkpoints in `folder`, and return the best model.
+
+    With `resumable`, SIGINT and SIGTERM end it by Interrupted when a checkpoint is written. Raises UsageError for a
+    device that is not there or a `resume` in another precision, ModelError for a checkpoint that cannot be trained,
+    OutputError where none can be written, GateError for a model that has diverged.
     """
+    resumable = resumable and not job.recipe.trainer.get("save_only_model")
+    if not resumable:
+        return _fit(job, folder, None, device=device, resume=False)
+    with signals.deferred(_ON_SIGNAL if is_main_process() else "") as request:
+        return _fit(job, folder, request, device=device, resume=resume)
+
+
+def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str, resume: bool) -> Trained:
     recipe, subwords = job.recipe, job.encoder.tokenizer.subwords
     chosen = choose_device(_visible(device))
     transformers.set_seed(recipe.seed)
@@ -54,10 +78,13 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         "metric_for_best_model": f"eval_{chosen_by}",
         "greater_is_better": chosen_by not in ERRORS,
         "use_cpu": chosen.type == "cpu",
+        "logging_nan_inf_filter": False,  # it waits for the device each step; `Progress` looks at the losses
+        "restore_callback_states_from_checkpoint": True,  # what early stopping has counted
     }
+    save_limit = settings.pop("save_total_limit", None)
     with _settings():
         arguments = transformers.TrainingArguments(
-            output_dir=str(checkpoints),
+            output_dir=str(folder),
             seed=recipe.seed,
             remove_unused_columns=False,
             label_names=["labels"],
@@ -78,11 +105,19 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
         unit="words" if job.counts.words else "tokens",
         accumulation=arguments.gradient_accumulation_steps,
         precision=precision,
+        place=job.items.place,
     )
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
     dev = job.dev.examples if job.dev else []
+    facts: dict[str, Any] = {
+        "precision": precision,
+        "device": chosen.type,
+        "threads": torch.get_num_threads(),
+        "parts": 1,
+    }
+    last = _last(folder, facts, best=arguments.load_best_model_at_end) if resume else None
     with _settings():
         trainer = EncoderTrainer(
             engine=engine,
@@ -90,6 +125,10 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             progress=progress,
             objective=objective,
             batches=batches,
+            request=request,
+            facts=facts,
+            save_limit=save_limit,
+            save_seconds=None if recipe.checkpoint_minutes is None else 60 * recipe.checkpoint_minutes,
             model=model,
             args=arguments,
             train_dataset=Drawn(job.items),
@@ -98,19 +137,16 @@ def fit(job: Job, checkpoints: Path, *, device: str, resume: bool) -> tuple[Any,
             callbacks=callbacks,
         )
     trainer.remove_callback(transformers.PrinterCallback)
-    last = None
-    if resume:
-        last = _last_checkpoint(checkpoints)
-        say(f"resuming from {last}" if last else "no checkpoint yet: starting from the beginning")
     try:
         trainer.train(resume_from_checkpoint=last)
+        trainer.check()
     except ImportError as error:  # an optimizer or a reporter of another package
         raise UsageError(f"the recipe's `trainer:` needs a package: {' '.join(str(error).split())}") from error
     model.eval()
     if (scale := job.task.scale) is not None:
         fold_scale(model, scale.mean, scale.deviation)
         engine = replace(engine, task=job.task.unscaled())
-    return model, engine
+    return Trained(model, engine, facts)
 
 
 def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> tuple[dict[str, Any], str]:
@@ -148,10 +184,30 @@ def _batches(job: Job, arguments: transformers.TrainingArguments) -> Batches | N
     return batches
 
 
-def _last_checkpoint(checkpoints: Path) -> str | None:
-    """Return the newest checkpoint that was written to its end: Trainer writes its state last."""
-    whole = [path.parent for path in checkpoints.glob("checkpoint-*/trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+def _last(folder: Path, facts: dict[str, Any], *, best: bool) -> str | None:
+    """Return the checkpoint to go on from, and take over into `facts` in how many parts its batches were computed.
+
+    Raises UsageError where it was computed in another precision or on another kind of device.
+    """
+    found, problems = checkpoints.last(folder, best=best)
+    for problem in problems:
+        warn(problem)
+    parallel.wait()  # until all have looked
+    if is_main_process():
+        checkpoints.clear(folder, after=checkpoints.step(found.folder) if found else 0)
+    if found is None:
+        say("no checkpoint yet: starting from the beginning")
+        return None
+    fixed = ("precision", "device")
+    refuse_changes(
+        f"the run in {str(folder.parent)!r}", {k: found.facts.get(k) for k in fixed}, {k: facts[k] for k in fixed}
+    )
+    if found.facts["threads"] != facts["threads"]:
+        threads = f"{facts['threads']} threads, {found.facts['threads']} before"
+        warn(f"the run goes on with {threads}: sums are made in another order, so the weights will differ in last bits")
+    facts["parts"] = found.facts["parts"]
+    say(f"resuming after step {checkpoints.step(found.folder):,}: {found.folder}")
+    return str(found.folder)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ A window of 25 tokens is 200 bytes here, and 3 KB as Python objects.
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -14,10 +15,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from bertft.data.row import Place
 from bertft.errors import DataError
 from bertft.tasks.base import IGNORED, Objective, Window
 
-_ARRAYS = ("ids", "segments", "targets", "ends", "target_ends", "item_ends")
+_ARRAYS = ("ids", "segments", "targets", "ends", "target_ends", "item_ends", "files", "lines")
 _MAX_WINDOWS = 8
 """Of one example in a training step, spread evenly over it; more would make the memory of a step unbounded."""
 
@@ -33,13 +35,21 @@ class Items:
         self._ends: Any = array("q", [0])
         self._target_ends: Any = array("q", [0])
         self._item_ends: Any = array("q", [0])
+        # of each item: where its row stands
+        self._files: Any = array("i")
+        self._lines: Any = array("q")
+        self._paths: list[str] = []
         self._kind = "tuple"
 
     def __len__(self) -> int:
         return len(self._item_ends) - 1
 
-    def add(self, windows: Sequence[Window]) -> None:
-        """Add one item."""
+    def add(self, windows: Sequence[Window], place: Place) -> None:
+        """Add one item, of the row that stands at `place`."""
+        if place.path not in self._paths[-1:]:
+            self._paths.append(place.path)
+        self._files.append(len(self._paths) - 1)
+        self._lines.append(place.line)
         for window in windows:
             self._ids.extend(window.input_ids)
             self._segments.extend(window.segments)
@@ -65,6 +75,14 @@ class Items:
         target = tuple(values) if self._kind == "tuple" else values[0]
         return Window(0, self._ids[own].tolist(), self._segments[own].tolist(), target)
 
+    def place(self, index: int) -> Place:
+        """Return where the row of an item stands."""
+        return Place(self._paths[self._files[index]], int(self._lines[index]))
+
+    def moved(self, old: str, new: str) -> None:
+        """Say that the file `old` is `new` now."""
+        self._paths = [new if path == old else path for path in self._paths]
+
     @property
     def windows(self) -> npt.NDArray[np.int64]:
         """How many windows each item has, (items,)."""
@@ -81,7 +99,7 @@ class Items:
         """Write the arrays into a folder."""
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", np.asarray(getattr(self, f"_{name}")))
-        (folder / "kind").write_text(self._kind, encoding="utf-8")
+        (folder / "items.json").write_text(json.dumps([self._kind, self._paths]), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Items:
@@ -89,18 +107,22 @@ class Items:
         items = cls()
         for name in _ARRAYS:
             setattr(items, f"_{name}", np.load(folder / f"{name}.npy", mmap_mode="r"))
-        items._kind = (folder / "kind").read_text(encoding="utf-8")
+        items._kind, items._paths = json.loads((folder / "items.json").read_text(encoding="utf-8"))
         return items
 
 
-def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: str) -> tuple[Items, list[str]]:
+def collect(
+    chunks: Iterable[tuple[Sequence[Place], Sequence[Window]]], objective: Objective, *, path: str
+) -> tuple[Items, list[str]]:
     """Return the items of windows that come some examples at a time, and sentences on those that are left out.
+
+    With each come the places of the examples.
 
     Raises DataError, which names `path`, where there is nothing to learn from.
     """
     items = Items()
     left_out = long = 0
-    for windows in chunks:
+    for places, windows in chunks:
         if objective.per_token:  # a batch of only such windows has no loss: 0/0
             kept = [w for w in windows if any(label != IGNORED for label in cast("Sequence[int]", w.target))]
             left_out += len(windows) - len(kept)
@@ -108,7 +130,7 @@ def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: s
             kept = [window for window in windows if window.target is not None]
         if objective.over_windows is None:
             for window in kept:
-                items.add([window])
+                items.add([window], places[window.example])
             continue
         for _, group in groupby(kept, key=lambda window: window.example):
             own = list(group)
@@ -116,7 +138,7 @@ def collect(chunks: Iterable[Sequence[Window]], objective: Objective, *, path: s
                 long += 1
                 step = (len(own) - 1) / (_MAX_WINDOWS - 1)
                 own = [own[round(step * k)] for k in range(_MAX_WINDOWS)]
-            items.add(own)
+            items.add(own, places[own[0].example])
     if not len(items):
         raise DataError("no window has anything to learn from", place=path)
     notes = []

@@ -5,19 +5,23 @@ accelerate finds the variables that are set here, as it finds those that `accele
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from bertft import signals
+from bertft.console import command
 from bertft.errors import UsageError
 from bertft.inference.engine import Engine
 
+_STARTER = "BERTFT_STARTER"
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 3.0
 
@@ -39,7 +43,13 @@ def start(arguments: Sequence[str], processes: int, *, device: str) -> int:
 
     if is_started():
         raise UsageError("--processes: this is one of several processes already", help="leave it to their launcher")
-    shared = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    shared = {
+        "WORLD_SIZE": str(processes),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "BERTFT_COMMAND": json.dumps(command() or arguments),
+        _STARTER: str(os.getpid()),
+    }
     # torch warns where every weight is used, which Trainer does not take for granted
     shared["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
     kind = choose_device(device).type
@@ -49,15 +59,24 @@ def start(arguments: Sequence[str], processes: int, *, device: str) -> int:
     if kind == "cpu":
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // processes))
         shared |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": threads}
+    with signals.deferred("", last=False) as request:
+        return _run(arguments, processes, {**os.environ, **shared}, request)
+
+
+def _run(arguments: Sequence[str], processes: int, environment: Mapping[str, str], request: signals.Request) -> int:
     running: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []
     try:
         for rank in range(processes):
             said: IO[bytes] | None = tempfile.TemporaryFile() if rank else None  # noqa: SIM115  (read after the process)
-            environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            command = [sys.executable, "-m", "bertft", *arguments]
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=said)  # noqa: S603  (this program)
+            process = subprocess.Popen(  # noqa: S603  (this program)
+                [sys.executable, "-m", "bertft", *arguments],
+                env={**environment, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                stdout=said,
+                stderr=said,
+                start_new_session=True,  # a Ctrl-C on the terminal comes to each of them through here, once
+            )
             running.append((process, said))
-        return _wait(running)
+        return _wait(running, request)
     finally:
         for process, said in running:
             if process.poll() is None:
@@ -67,8 +86,19 @@ def start(arguments: Sequence[str], processes: int, *, device: str) -> int:
                 said.close()
 
 
-def _wait(running: Sequence[tuple[subprocess.Popen[bytes], IO[bytes] | None]]) -> int:
+def is_orphan() -> bool:
+    """Say whether the process that started this one, of several, has gone."""
+    starter = os.environ.get(_STARTER)
+    return starter is not None and os.getppid() != int(starter)
+
+
+def _wait(running: Sequence[tuple[subprocess.Popen[bytes], IO[bytes] | None]], request: signals.Request) -> int:
+    passed_on = 0
     while True:
+        if request.count > passed_on:
+            passed_on += 1
+            for process, _ in running:
+                process.send_signal(request.number)
         codes = [process.poll() for process, _ in running]
         failed = next((i for i, code in enumerate(codes) if code), None)
         if failed:
@@ -90,6 +120,14 @@ def _free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
+
+
+def wait() -> None:
+    """Wait for the other processes, where there are any."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 def evaluate(engine: Engine, examples: Sequence[Any]) -> list[tuple[Any, Any]]:

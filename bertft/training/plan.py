@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bertft.bundle import store
 from bertft.console import recorded, say, warn
 from bertft.data import formats, parts
+from bertft.data.row import Place
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
 from bertft.encoders.load import Checkpoint, Tokenizer
@@ -135,6 +136,7 @@ def plan(
         before.repeat(data)
         task = before.task
         train = Labelled([], {**before.info, "path": data})
+        before.items.moved(before.info["path"], data)
     inside: frozenset[str] = frozenset()
     if dev is None or test is None:
         inside = parts.uses(formats.parts(data, format=kind, encoding=recipe.encoding))
@@ -204,13 +206,13 @@ def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> ca
     total = Counts()
     objective = task.objective(rows.examples)
 
-    def chunks() -> Iterator[list[Window]]:
+    def chunks() -> Iterator[tuple[list[Place], list[Window]]]:
         nonlocal total
         for start in range(0, len(rows.examples), LOOK_AHEAD):
             some = rows.examples[start : start + LOOK_AHEAD]
             windows, counts = task.features(some, encoder.tokenizer.subwords, encoder.window)
             total += counts
-            yield windows
+            yield [example.place for example in some], windows
 
     drawn, notes = collect(chunks(), objective, path=rows.info["path"])
     labels = Counter(label for example in rows.examples for label in task.labels_of(example))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from bertft.inference.evaluate import ExtraMetrics
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.training import parallel
-from bertft.training.directory import RunDirectory
+from bertft.training.directory import RunDirectory, refuse_changes, writing
 from bertft.training.plan import Job, plan, without_evaluation
 
 
@@ -55,15 +57,25 @@ def train(
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
     directory = RunDirectory(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
     if not dry_run:
-        if resume and directory.is_finished():
-            say(f"{directory.target} is finished")
-            return {"model": str(directory.target), **store.read_metrics(directory.target)}
-        directory.claim(resume=resume, overwrite=overwrite)
+        finished = resume and directory.is_finished()
+        if not finished:
+            directory.claim(resume=resume, overwrite=overwrite)
     job = plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds)
     if dry_run:
         return _summary(job)
-    with directory.locked():
-        directory.begin(job.recipe.to_yaml(), _inputs(job), resume=resume)
+    infos = {name: rows.info for name, rows in job.named().items()}
+    inputs = _inputs(job.recipe, infos)
+    if finished:
+        # a newer version would make other weights, but these are done
+        made, asked = (
+            {key: value for key, value in found.items() if key.startswith(("recipe ", "data "))}
+            for found in (store.read_manifest(directory.target).get("inputs", inputs), inputs)
+        )
+        refuse_changes(f"the model in {str(directory.target)!r}", made, asked)
+        say(f"{directory.target} is finished")
+        return {"model": str(directory.target), **store.read_metrics(directory.target)}
+    with directory.locked(resume=resume):
+        directory.begin(job.recipe.to_yaml(), inputs, resume=resume)
         from bertft.training.fit import fit
 
         validated: dict[str, Any] = {}
@@ -73,7 +85,8 @@ def train(
             job = replace(job, recipe=without_evaluation(job.recipe))
             validated, pairs, metrics["dev"] = _cross_validate(job, folds, directory, device=device, extra=extra)
             say(f"\nall {job.train.info['rows']:,} rows")
-        model, engine = fit(job, directory.checkpoints, device=device, resume=resume)
+        trained = fit(job, directory.checkpoints, device=device, resume=resume, resumable=folds is None)
+        engine = trained.engine
         if job.dev:
             pairs = parallel.evaluate(engine, job.dev.examples)
         task = engine.task.tune(pairs)
@@ -82,20 +95,23 @@ def train(
         if job.test:
             tested = parallel.evaluate(replace(engine, task=task), job.test.examples)
             metrics["test"] = {**task.score(tested), **extra.score(task, tested)}
-        infos = {name: rows.info for name, rows in job.named().items()}
         if is_main_process():
-            store.write(
-                directory.bundle,
-                model=model,
-                tokenizer=job.encoder.tokenizer,
-                task=task,
-                window=job.encoder.window,
-                recipe=job.recipe,
-                metrics={**metrics, **validated},
-                data=infos,
-                card=card.render(job.recipe, task, metrics, infos),
-            )
-            directory.publish()
+            with writing(directory.bundle):
+                shutil.rmtree(directory.bundle, ignore_errors=True)  # of a run that was killed here
+                store.write(
+                    directory.bundle,
+                    model=trained.model,
+                    tokenizer=job.encoder.tokenizer,
+                    task=task,
+                    window=job.encoder.window,
+                    recipe=job.recipe,
+                    metrics={**metrics, **validated},
+                    data=infos,
+                    inputs=inputs,
+                    computed=trained.facts,
+                    card=card.render(job.recipe, task, metrics, infos),
+                )
+            directory.publish(overwrite=overwrite)
     return {"model": str(directory.target), **metrics, **validated}
 
 
@@ -112,7 +128,7 @@ def _cross_validate(
     for number, fold in enumerate(job.folds(count), 1):
         rows = fold.named()
         say(f"\nfold {number} of {count}: {len(rows['train'].examples):,} rows, {len(rows['dev'].examples):,} held out")
-        _, engine = fit(fold, directory.partial / f"fold-{number}", device=device, resume=False)
+        engine = fit(fold, directory.partial / f"fold-{number}", device=device, resumable=False).engine
         by_fold.append(parallel.evaluate(engine, rows["dev"].examples))
         shutil.rmtree(directory.partial / f"fold-{number}", ignore_errors=True)
     pairs = [pair for fold in by_fold for pair in fold]
@@ -127,14 +143,15 @@ def _cross_validate(
     return {"folds": summary}, pairs, {**task.score(pairs), **extra.score(task, pairs)}
 
 
-def _inputs(job: Job) -> dict[str, Any]:
+def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one that was interrupted."""
     settings: dict[str, Any] = {}
-    for key, value in asdict(job.recipe).items():
+    for key, value in asdict(recipe).items():
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
-    data = {f"data {name}": rows.info["sha256"] for name, rows in job.named().items()}
-    return {**settings, **data, "labels": list(job.task.head().labels), "rows": job.train.info["rows"]}
+    files = {f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in data.items()}
+    versions = {f"version of {name}": version for name, version in store.versions().items()}
+    return {**settings, **files, **versions, "processes": int(os.environ.get("WORLD_SIZE", "1"))}
 
 
 def _summary(job: Job) -> dict[str, Any]:

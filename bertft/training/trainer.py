@@ -1,32 +1,29 @@
-"""The Trainer: transformers' own, evaluated through the project's one inference path; and what is said meanwhile."""
+"""The Trainer: transformers' own, with the project's batches and losses, evaluated through its one inference path."""
 
 from __future__ import annotations
 
-import math
-import statistics
-import sys
-import time
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
-from transformers import Trainer, TrainerCallback
 from typing_extensions import override
 
-from bertft.console import NORMAL, is_main_process, level, say, shown
-from bertft.errors import GateError, UsageError
+from bertft import signals
+from bertft.console import say
+from bertft.data.row import Place
+from bertft.errors import DataError, UsageError
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import outputs
+from bertft.inference.pytorch import out_of_memory, outputs
 from bertft.tasks.base import Objective, Window
 from bertft.training import losses, parallel
 from bertft.training.items import Items
+from bertft.training.progress import Progress
+from bertft.training.resumable import ResumableTrainer
 from bertft.training.sampling import Batches
-
-_REFRESH_SECONDS = 0.5
-_READ_EVERY = 50
-"""Losses that are read from the device together."""
-_FIRST_STEPS = 3
 
 
 class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
@@ -38,10 +35,14 @@ class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def place(self, index: int) -> Place:
+        """Return where the row of an item stands."""
+        return self._items.place(index)
+
     @override
     def __getitem__(self, index: int) -> dict[str, Any]:
         windows = self._items[index]
-        return {"windows": windows, "input_ids": max((window.input_ids for window in windows), key=len)}
+        return {"item": index, "windows": windows, "input_ids": max((window.input_ids for window in windows), key=len)}
 
 
 class Collator:
@@ -53,13 +54,14 @@ class Collator:
         self._segments = segments
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs, `labels` as `losses.targets` makes them, and `owner` (windows,)."""
+        """Return the model's inputs, `labels` of `losses.targets`, `owner` (windows,), and which `items` these are."""
         groups: list[Sequence[Window]] = [item["windows"] for item in items]
         windows = [window for group in groups for window in group]
         arrays = padded(windows, self._pad, segments=self._segments)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["labels"] = losses.targets(self._objective, [group[0].target for group in groups])
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
+        batch["items"] = torch.tensor([item["item"] for item in items])
         return batch
 
 
@@ -70,10 +72,11 @@ class _Loader(torch.utils.data.DataLoader[dict[str, torch.Tensor]]):
         cast("Batches", self.batch_sampler).set_epoch(epoch)
 
 
-class EncoderTrainer(Trainer):
+class EncoderTrainer(ResumableTrainer):
     """A Trainer whose `evaluate` is `Engine.evaluate` on the dev examples, so that it cannot disagree with `eval`.
 
-    The engine must wrap the model that is trained.
+    The engine must wrap the model that is trained. `facts["parts"]` is in how many a batch is computed: it grows where
+    memory does not suffice.
     """
 
     def __init__(
@@ -84,9 +87,15 @@ class EncoderTrainer(Trainer):
         progress: Progress,
         objective: Objective,
         batches: Batches | None,
+        request: signals.Request | None = None,
         **arguments: Any,
     ) -> None:
-        super().__init__(compute_loss_func=self._loss, **arguments)
+        super().__init__(compute_loss_func=self._loss, request=request, **arguments)
+        self._request = request
+        self._begun: list[dict[str, Any]] = []
+        """The micro-batches of this step, so far."""
+        self._part: dict[str, Any] = {}
+        self._place = cast("Drawn", self.train_dataset).place
         self._engine = engine
         self._batches = batches
         self._dev = dev
@@ -110,6 +119,7 @@ class EncoderTrainer(Trainer):
 
     @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
+        del inputs["items"]
         self._owner, self._mask = inputs.pop("owner"), inputs["attention_mask"]
         return super().compute_loss(model, inputs, *arguments, **named)
 
@@ -128,9 +138,14 @@ class EncoderTrainer(Trainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
-        pairs = parallel.evaluate(self._engine, self._dev)
-        scores = self._engine.task.tune(pairs).score(pairs)
-        model.train(was_training)
+        # an evaluation can be dropped and done again, but not by one of several processes that wait for each other
+        alone = self._request is not None and self.args.world_size == 1
+        try:
+            with self._request.at_once() if self._request is not None and alone else nullcontext():
+                pairs = parallel.evaluate(self._engine, self._dev)
+                scores = self._engine.task.tune(pairs).score(pairs)
+        finally:
+            model.train(was_training)
         wanted = (self.args.metric_for_best_model or "").removeprefix("eval_")
         if wanted and wanted not in scores:
             names = ", ".join(key for key, value in scores.items() if isinstance(value, float))
@@ -142,103 +157,84 @@ class EncoderTrainer(Trainer):
         return metrics
 
     @override
-    def training_step(self, *arguments: Any, **named: Any) -> torch.Tensor:
-        loss: torch.Tensor = super().training_step(*arguments, **named)
-        self._progress.step(loss.detach(), self.state.global_step + 1)
+    def check(self) -> None:
+        self._progress.read()
+        super().check()
+
+    @override
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
+        """Return the loss of a micro-batch, computed in as many parts as fit into memory: the gradients are the same.
+
+        Raises DataError where one item alone does not fit, UsageError where several processes share the batch.
+        """
+        self._begun.append(inputs)
+        redo = False
+        while True:
+            try:
+                if redo:  # what was added to the gradients of this step is not known
+                    model.zero_grad()
+                    for earlier in self._begun[:-1]:
+                        self._computed(model, earlier, num_items_in_batch)
+                loss = self._computed(model, inputs, num_items_in_batch)
+                break
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+            self._halve()  # now that the error has gone, whose frames hold what did not fit
+            redo = True
+        if self.accelerator.sync_gradients:
+            self._begun.clear()
+        self._progress.step(loss.detach(), self.state.global_step + 1, inputs["items"])
         return loss
 
+    def _computed(self, model: Any, inputs: dict[str, Any], count: torch.Tensor | int | None) -> torch.Tensor:
+        """Return the loss of a micro-batch, and add its gradients, part after part."""
+        if self.facts["parts"] == 1:
+            self._part = inputs
+            return super().training_step(model, inputs, count)
+        losses = []
+        for part in split(inputs, self.facts["parts"], per_token=self._objective.per_token):
+            self._part = part
+            losses.append(super().training_step(model, part, count))
+        return torch.stack(losses).sum()
 
-class Progress(TrainerCallback):
-    """What the person sees: a live line on a terminal, else one line per evaluation; and the end of a lost run.
-
-    Losses are kept as tensors and read some at a time, so that no step waits for the device.
-    """
-
-    def __init__(self, *, amount: int, unit: str, accumulation: int, precision: str) -> None:
-        self._unread: list[tuple[int, torch.Tensor]] = []
-        self._sum, self._steps = 0.0, 0
-        self._recent = math.nan
-        # each micro-batch's loss is its part of the step's
-        self._accumulation = accumulation
-        self._precision = precision
-        self._amount = amount
-        self._unit = unit
-        self._started = self._printed = time.monotonic()
-        self._start_epoch = 0.0
-        self._last = ""
-        self._live = sys.stderr.isatty() and level() >= NORMAL and is_main_process()
-
-    @override
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._started = self._printed = time.monotonic()
-        self._start_epoch = state.epoch or 0.0
-
-    @override
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        now = time.monotonic()
-        if self._live and now - self._printed >= _REFRESH_SECONDS:
-            self._printed = now
-            self._read()
-            line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {self._recent:.3f}"
-            print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
-
-    @override
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self._steps or self._unread:  # there was no evaluation, or not since the last step
-            say(f"epoch {state.epoch or 0:.4g}  loss {self._loss():.4f}  {self._pace(state)}")
-
-    def step(self, loss: torch.Tensor, number: int) -> None:
-        """Take the loss of a micro-batch of a step; raises GateError soon after one that is no number."""
-        self._unread.append((number, loss))
-        if len(self._unread) >= _READ_EVERY:
-            self._read()
-
-    def _read(self) -> None:
-        if not self._unread:
-            return
-        losses = torch.stack([loss for _, loss in self._unread]).tolist()
-        lost = next(
-            ((step, x) for (step, _), x in zip(self._unread, losses, strict=True) if not math.isfinite(x)), None
-        )
-        if lost is not None:
-            step, loss = lost
-            small = "fp16 holds no number above 65,504: `--set trainer.bf16=true`, or fp16=false for fp32"
-            cause = "a lower learning rate (`--set trainer.learning_rate=…`) or a longer warm-up keeps it from that"
-            first = step <= _FIRST_STEPS and self._precision == "fp32"
-            odd = "; so early it may also be the data, as values far out of range, or weights that are damaged"
-            raise GateError(
-                f"the training loss is {loss} at step {step}, in {self._precision}: training has diverged",
-                help=small if self._precision == "fp16" else cause + odd * first,
+    def _halve(self) -> None:
+        items = self._part["items"].tolist()
+        if self.args.world_size > 1:  # the others wait for this one's gradients
+            raise UsageError(
+                "a batch does not fit into memory", help="smaller ones do: `--set batch_tokens=512`, or less"
             )
-        self._recent = statistics.fmean(losses) * self._accumulation
-        self._sum += math.fsum(losses)
-        self._steps += len(losses)
-        self._unread.clear()
+        if len(items) == 1:
+            windows, tokens = self._part["input_ids"].shape
+            raise DataError(
+                f"this row alone does not fit into memory: {windows} window{'s' * (windows > 1)} of {tokens} tokens",
+                place=self._place(items[0]),
+                help="shorter windows (`--set options.window=128`) or a smaller encoder need less",
+            )
+        gc.collect()
+        if self.args.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.facts["parts"] *= 2
+        step, parts = self.state.global_step + 1, self.facts["parts"]
+        say(f"a batch does not fit into memory: from step {step:,} on each is computed in {parts} parts, as one")
 
-    def _loss(self) -> float:
-        """Return the mean loss since it was last asked for."""
-        self._read()
-        loss = self._sum / self._steps * self._accumulation if self._steps else math.nan
-        self._sum, self._steps = 0.0, 0
-        return loss
 
-    def evaluated(self, scores: dict[str, float], state: Any) -> None:
-        """Print the line of an evaluation."""
-        loss = self._loss()
-        figures = [f"{key} {shown(key, value)}" for key, value in scores.items()]
-        self._last = f"dev {figures[0]}  "
-        if self._live:
-            print("\r\x1b[K", end="", file=sys.stderr)
-        scored = "  ".join(figures)
-        say(f"epoch {state.epoch or 0:.4g}  loss {loss:.4f}  dev {scored}  {self._pace(state)}")
+def split(inputs: Mapping[str, torch.Tensor], parts: int, *, per_token: bool) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield a batch, as Collator makes it, in so many parts of whole items, or one an item where those are fewer.
 
-    def _pace(self, state: Any) -> str:
-        seconds = time.monotonic() - self._started
-        done = (state.epoch or 0.0) - self._start_epoch
-        if done <= 0 or seconds <= 0 or not state.max_steps:
-            return ""
-        share = state.global_step / state.max_steps
-        speed = self._amount * done / seconds
-        total_epochs = (state.epoch or 0.0) / share if share else 0.0
-        left = seconds * max(total_epochs - (state.epoch or 0.0), 0.0) / done
-        return f"{speed:,.0f} {self._unit}/s  ETA {int(left // 60)}:{int(left % 60):02d}"
+    `per_token` says whether labels are (windows, tokens), and are cut to the longest window of a part as well.
+    """
+    total = len(inputs["items"])
+    cuts = [round(total * i / parts) for i in range(parts + 1)] if parts < total else list(range(total + 1))
+    for first, end in pairwise(cuts):
+        own = (inputs["owner"] >= first) & (inputs["owner"] < end)  # (windows,)
+        longest = int(inputs["attention_mask"][own].sum(1).max())
+        part = {}
+        for name, values in inputs.items():
+            if name in ("labels", "items"):
+                part[name] = values[first:end, :longest] if name == "labels" and per_token else values[first:end]
+            else:
+                part[name] = values[own] - first if name == "owner" else values[own, :longest]
+        yield part

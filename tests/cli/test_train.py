@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 import tiny
 import yaml
 from cli.conftest import Run
-from conftest import Trained
+
+from bertft.training.directory import RunDirectory
 
 GOOD = "Paris\tB-LOC\nis\tO\nnice\tO\n.\tO\n\nMaria\tB-PER\nlives\tO\n.\tO\n\n"
 
@@ -278,15 +279,16 @@ def test_an_unfinished_run_needs_resume_or_overwrite(cli: Run, encoder: Path, tr
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
-def test_resume_on_a_finished_run_prints_its_result(
-    cli: Run, trained: Callable[[str], Trained], encoder: Path, train_file: Path
-) -> None:
-    done = trained("bert-uncased")
-    before = (done.directory / "model.safetensors").stat().st_mtime_ns
-    ran = quick(cli, encoder, train_file, done.directory, "--resume")
+def test_resume_on_a_finished_run_prints_its_result(cli: Run, encoder: Path, train_file: Path, tmp_path: Path) -> None:
+    done = quick(cli, encoder, train_file, tmp_path / "out")
+    before = (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns
+    ran = quick(cli, encoder, train_file, tmp_path / "out", "--resume")
     assert ran.code == 0, ran.err
-    assert json.loads(ran.out) == done.result
-    assert (done.directory / "model.safetensors").stat().st_mtime_ns == before
+    assert "is finished" in ran.err
+    assert ran.out == done.out
+    assert (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns == before
+    other = quick(cli, encoder, train_file, tmp_path / "out", "--resume", "--seed", 14)
+    other.fails(2, "another one", "recipe seed: 13 before, 14 now", "--overwrite")
 
 
 @pytest.mark.parametrize("within", [False, True], ids=["between epochs", "within an epoch"])
@@ -339,14 +341,13 @@ def test_an_interruption_is_said(
 
 
 def test_another_running_process_is_not_disturbed(cli: Run, encoder: Path, train_file: Path, tmp_path: Path) -> None:
-    import os
-
     partial = tmp_path / "out.partial"
-    partial.mkdir()
-    (partial / "lock").write_text(json.dumps({"pid": os.getppid(), "host": os.uname().nodename}))
-    for flag in ("--resume", "--overwrite"):
-        quick(cli, encoder, train_file, tmp_path / "out", flag).fails(2, "another run", str(os.getppid()))
-    assert (partial / "lock").exists()
+    with RunDirectory(tmp_path / "out").locked():
+        (partial / "mine").touch()
+        for flag in ("--resume", "--overwrite"):
+            ran = quick(cli, encoder, train_file, tmp_path / "out", flag)
+            ran.fails(2, "another run", f"process {os.getpid()} on {os.uname().nodename}")
+        assert (partial / "mine").exists()
 
 
 def test_bad_tags_can_be_refused(cli: Run, encoder: Path, tmp_path: Path) -> None:

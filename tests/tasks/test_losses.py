@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from bertft.data.row import Place, Row
 from bertft.encoders import load
+from bertft.errors import DataError
 from bertft.heads import attach
 from bertft.heads.crf import Crf
 from bertft.inference.engine import Engine
@@ -26,7 +28,8 @@ from bertft.tasks.base import IGNORED, Objective, Window, WindowSize
 from bertft.tasks.classify import Classify, ClassifyOptions
 from bertft.training import losses
 from bertft.training.items import Items
-from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Progress
+from bertft.training.progress import Progress
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer
 
 SEEDS = st.integers(0, 10**6)
 quick = settings(max_examples=40)
@@ -221,14 +224,47 @@ class Gradients(transformers.TrainerCallback):
         self.seen.append({name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None})
 
 
-def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps: int) -> dict[str, torch.Tensor]:
-    """Return the gradients of one optimizer step over all items."""
+def no_memory_for(model: Any, items: int, *, backward: bool) -> None:
+    """Let a model's forward, or the end of its backward, fail as torch does when a batch has more windows than this."""
+
+    def fail(rows: int) -> None:
+        if rows > items:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"
+            )
+
+    seen = {"rows": 0}
+
+    def before(_: Any, __: Any, inputs: dict[str, Any]) -> None:
+        seen["rows"] = len(inputs["input_ids"])
+        if not backward:
+            fail(seen["rows"])
+
+    model.register_forward_pre_hook(before, with_kwargs=True)
+    if backward:  # what comes later in the backward pass has not been added to yet
+        middle = list(model.parameters())[20]
+        middle.register_hook(lambda _: fail(seen["rows"]))
+
+
+def gradients(
+    base: Path,
+    objective: Objective,
+    out: Path,
+    *,
+    batch: int,
+    steps: int,
+    fits: int | None = None,
+    backward: bool = False,
+) -> dict[str, torch.Tensor]:
+    """Return the gradients of one optimizer step over all items; `fits` windows have room in memory."""
     torch.manual_seed(0)
     auto = getattr(transformers, f"AutoModelFor{ARCHITECTURE.get(objective.loss, 'SequenceClassification')}")
     labels = {"values": 1, "spans": 2}.get(objective.loss, 3)
     model = auto.from_pretrained(base, num_labels=labels, dtype=torch.float32)
     crf = (np.zeros((3, 3), np.float32), np.zeros(3, np.float32)) if objective.loss == "crf" else None
     attach(model, pooling="cls", crf=crf)
+    if fits is not None:
+        no_memory_for(model, fits, backward=backward)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # masks would differ, and nothing else may
@@ -236,7 +272,7 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
     seen = Gradients()
     drawn = Items()
     for windows in items(objective.loss):
-        drawn.add(windows)
+        drawn.add(windows, Place("data.csv", windows[0].example + 1))
     trainer = EncoderTrainer(
         engine=None,  # type: ignore[arg-type]  # evaluation is off
         dev=[],
@@ -257,6 +293,9 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
             label_names=["labels"],
         ),
         batches=None,
+        facts={"parts": 1},
+        save_limit=None,
+        save_seconds=None,
         train_dataset=Drawn(drawn),
         data_collator=Collator(objective, 0, segments=True),
         callbacks=[seen],
@@ -266,8 +305,7 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
     return seen.seen[0]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning:torch")
-@pytest.mark.parametrize(
+every_objective = pytest.mark.parametrize(
     "objective",
     [
         Objective("tokens"),
@@ -280,6 +318,42 @@ def gradients(base: Path, objective: Objective, out: Path, *, batch: int, steps:
     ],
     ids=lambda objective: f"{objective.loss}-{objective.over_windows}",
 )
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@every_objective
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(("batch", "steps"), [(8, 1), (4, 2)])
+def test_a_batch_that_does_not_fit_into_memory_is_computed_in_parts(
+    base: Callable[[str], Path],
+    tmp_path: Path,
+    objective: Objective,
+    batch: int,
+    steps: int,
+    backward: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = base("bert-uncased")
+    whole = gradients(model, objective, tmp_path, batch=batch, steps=steps)
+    assert "memory" not in capsys.readouterr().err
+    fits = 3  # of eight items with up to three windows each
+    parts = gradients(model, objective, tmp_path, batch=batch, steps=steps, fits=fits, backward=backward)
+    assert "a batch does not fit into memory: from step 1 on" in capsys.readouterr().err
+    assert whole.keys() == parts.keys()
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+def test_a_row_that_can_never_fit_is_named(base: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        gradients(base("bert-uncased"), Objective("values", over_windows="mean"), tmp_path, batch=8, steps=1, fits=2)
+    assert str(caught.value).splitlines()[0] == "this row alone does not fit into memory: 3 windows of 32 tokens"
+    assert re.search(r"--> data.csv:[36]\n", str(caught.value))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@every_objective
 def test_a_step_is_the_same_in_one_batch_and_in_four(
     base: Callable[[str], Path], tmp_path: Path, objective: Objective
 ) -> None:
