@@ -48,7 +48,7 @@ def test_another_run_is_not_resumed(unfinished: RunDirectory, changed: dict[str,
 def test_an_unfinished_run_is_neither_overwritten_nor_joined(unfinished: RunDirectory) -> None:
     with pytest.raises(UsageError, match="--resume"):
         unfinished.claim(resume=False, overwrite=False)
-    with unfinished.locked(), pytest.raises(UsageError, match=f"process {os.getpid()}"):
+    with unfinished.locked(resume=True), pytest.raises(UsageError, match=f"process {os.getpid()}"):
         RunDirectory(unfinished.target).claim(resume=True, overwrite=False)
     assert unfinished.checkpoints.is_dir()
 
