@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping
@@ -237,7 +238,9 @@ def _reason(error: BaseException | None, place: Path) -> str | None:
         return error.strerror or str(error)
     text = str(error)
     # torch and safetensors write files by themselves, and say it so
-    if type(error).__name__ == "SafetensorError" or any(part in text for part in ("PytorchStreamWriter", "iostream")):
+    if number := re.search(r"\(os error (\d+)\)", text):
+        return os.strerror(int(number[1]))
+    if any(part in text for part in ("PytorchStreamWriter", "inline_container", "iostream", "unexpected pos")):
         with suppress(OSError):
             if shutil.disk_usage(place if place.exists() else place.parent).free < 2**20:
                 return os.strerror(errno.ENOSPC)

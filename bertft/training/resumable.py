@@ -18,6 +18,7 @@ from transformers import Trainer, TrainerCallback
 from typing_extensions import override
 
 from bertft import signals
+from bertft.console import detail
 from bertft.errors import GateError, OutputError
 from bertft.training import checkpoints, parallel
 from bertft.training.directory import writing
@@ -81,9 +82,11 @@ class ResumableTrainer(Trainer):
             if self.is_world_process_zero():
                 checkpoints.seal(written, self.facts)
                 checkpoints.place(written, folder / written.name)
+                written.parent.rmdir()
                 checkpoints.rotate(folder, limit=self._save_limit, best=self.state.best_global_step)
         self._name_best()
         parallel.wait()
+        detail(f"checkpoint: {folder / written.name}")
 
     def check(self) -> None:
         """Raise GateError where a weight is no number: such a model is not to replace another."""

@@ -12,7 +12,7 @@ import torch
 from typing_extensions import override
 
 from bertft import signals
-from bertft.console import say
+from bertft.console import detail, say
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
 from bertft.inference.batches import padded
@@ -138,6 +138,7 @@ class EncoderTrainer(ResumableTrainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
+        detail(f"evaluating {len(self._dev):,} rows after step {self.state.global_step:,}")
         # an evaluation can be dropped and done again, but not by one of several processes that wait for each other
         alone = self._request is not None and self.args.world_size == 1
         try:
