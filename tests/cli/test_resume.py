@@ -384,12 +384,6 @@ def test_a_second_signal_leaves_at_once_and_without_damage(
         "from bertft.cli import main\n"
         "sys.exit(main())\n"
     )
-    settings = (
-        f"trainer.num_train_epochs={EPOCHS}",
-        "trainer.bf16=false",
-        "early_stopping=3",
-        "trainer.learning_rate=0.005",
-    )
     command = ["train", "ner", "--data", train_file, "--model", encoder, "--out", tmp_path / "out"]
     command += OVERRIDES
     done = subprocess.run(
