@@ -48,7 +48,6 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
-_YAML_LINE_BREAKS = frozenset("\x85\u2028\u2029")
 _SECTIONS = ("metrics", "columns", "options", "trainer")
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
 
@@ -75,7 +74,8 @@ class Recipe:
         values = dataclasses.asdict(self)
         values["metrics"] = list(self.metrics)
         text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        if not _YAML_LINE_BREAKS.isdisjoint(text):  # written raw, PyYAML would read them as the end of a line
+        # written raw, some would be the end of a line to PyYAML, others (bidi controls) lie about what stands there
+        if not text.replace("\n", "").isprintable():
             text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
         return text
 

@@ -8,13 +8,13 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from cli.conftest import Run
+from cli.conftest import Ran, Run
 from safetensors.torch import load_file
 
 TOLD = "is a pickle, which can hold code"
@@ -517,3 +517,99 @@ def test_secrets_reach_no_file_and_no_terminal(
     for text in (*(one.encode() for one in said), *written):
         assert b"canary" not in text.lower(), text[:2000]
     assert "https://…@host.example/train.conll" in said[4]
+
+
+def test_a_graph_keeps_its_weights_beside_it(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    from bertft.bundle.exported import Export
+    from bertft.errors import ModelError
+    from bertft.inference.load import load_export
+
+    folder = tmp_path / "onnx"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(16))
+    for location in ("../secret", str(tmp_path / "secret")):
+        fields = {"location": location, "offset": "0", "length": "16"}
+        weights = onnx.TensorProto(name="w", data_type=1, dims=[4], data_location=onnx.TensorProto.EXTERNAL)
+        weights.external_data.extend(onnx.StringStringEntryProto(key=key, value=value) for key, value in fields.items())
+        ends = [onnx.helper.make_tensor_value_info(name, 1, [4]) for name in "xy"]
+        add = onnx.helper.make_node("Add", ["x", "w"], ["y"])
+        graph = onnx.helper.make_graph([add], "g", ends[:1], ends[1:], [weights])
+        opset = [onnx.helper.make_opsetid("", 18)]
+        model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+        (folder / "model.onnx").write_bytes(model.SerializeToString())
+        for engine in ("openvino", "onnxruntime"):
+            pytest.importorskip(engine)
+            with pytest.raises(ModelError, match="cannot read the graph"):
+                load_export(Export(folder, engine, "fp32", segments=False), engine, "fp32", 0)
+
+
+# -- the Hub -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hub(plain: Path) -> Iterator[str]:
+    """A Hub on this machine: whatever id it is asked for, it has the files of `plain`."""
+    import hashlib
+    import http.server
+    import threading
+
+    commit = "0" * 40
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = self.path.partition("?")[0].strip("/").split("/")
+            body, code = b"{}", 404
+            if parts[0] == "api" and "tree" not in parts:
+                siblings = [{"rfilename": path.name} for path in plain.iterdir()]
+                body, code = json.dumps({"id": "some/where", "sha": commit, "siblings": siblings}).encode(), 200
+            elif "resolve" in parts and (plain / parts[-1]).is_file():
+                body, code = (plain / parts[-1]).read_bytes(), 200
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+            if code == 404:
+                self.send_header("X-Error-Code", "EntryNotFound")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_what_the_hub_gives_is_looked_at_first(
+    hub: str, shell: Run, plain: Path, trace: Path, train_file: Path, tmp_path: Path
+) -> None:
+    def ask(name: str, *more: str) -> Ran:
+        home = tmp_path / f"home{len(list(tmp_path.glob('home*')))}"
+        variables = {"HF_ENDPOINT": hub, "HF_HOME": home, "NO_PROXY": "127.0.0.1"}
+        return shell("eval", name, "--data", train_file, *more, **variables)
+
+    ran = ask("some/where")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["f1"] == 1.0
+    sharded(plain, "model.safetensors.index.json", "../../x.safetensors")
+    ask("some/where").fails(4, "model.safetensors.index.json names '../../x.safetensors'")
+    (plain / "model.safetensors.index.json").unlink()
+    (plain / "mine.py").write_text(EVIL.format(trace=str(trace)))
+    config = (plain / "config.json").read_text()
+    change(plain / "config.json", model_type="mine", auto_map={"AutoConfig": "mine.Mine"})
+    ask("some/where", "--trust-remote-code").fails(4, "code of its own", "it was not run")
+    (plain / "config.json").write_text(config)
+    as_pickle(plain)
+    ask("some/where").fails(4, f"pytorch_model.bin {TOLD}", "--allow-pickle")
+    for asked in (["some/where", "--allow-pickle"], ["deberta-v3-base"]):
+        ran = ask(*asked)
+        assert ran.code == 0, ran.err
+        assert "weights_only=True" in ran.err
+    assert not trace.exists()
