@@ -12,6 +12,8 @@ Exception
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -67,9 +69,27 @@ class ModelError(BertftError):
     exit_code = 4
 
 
+# a password in a URL, and what the Hub's and AWS's keys look like
+_SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
+_SECRETS_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY|(ACCESS|SECRET|PRIVATE)_KEY)$")
+_SECRET_LENGTH = 8  # a shorter one may stand in any text
+
+
 def printable(text: str) -> str:
-    """Return `text` with control characters escaped, so that a label or a path cannot drive the terminal."""
+    """Return `text` with control characters escaped and secrets left out.
+
+    So a label or a path cannot drive the terminal, and no message gives away what the environment holds.
+    """
+    for name, value in os.environ.items():
+        if len(value) >= _SECRET_LENGTH and value in text and _SECRETS_NAME.search(name):
+            text = text.replace(value, "…")
+    text = _SECRET.sub("…", text)
     return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def inline(text: str) -> str:
+    """Return `text`, printable, on one line: what a file names cannot pass for a line of ours."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def did_you_mean(word: str, choices: Iterable[str], otherwise: str | None = None) -> str | None:

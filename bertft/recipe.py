@@ -34,6 +34,10 @@ import yaml
 
 from bertft.errors import UsageError, did_you_mean
 
+MAX_BYTES = 256 * 1024
+"""Of a recipe; PyYAML reads so much in seconds."""
+_MAX_DIGITS = 100  # of a whole number: a longer one is no setting, and not every number of Python's can hold it
+_INTEGER = re.compile(f"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")
 RESERVED = {
     "output_dir": "`--out` names the directory",
     "remove_unused_columns": "bertft builds the model's inputs itself",
@@ -44,7 +48,6 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
-_YAML_LINE_BREAKS = frozenset("\x85\u2028\u2029")
 _SECTIONS = ("metrics", "columns", "options", "trainer")
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
 
@@ -71,7 +74,8 @@ class Recipe:
         values = dataclasses.asdict(self)
         values["metrics"] = list(self.metrics)
         text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        if not _YAML_LINE_BREAKS.isdisjoint(text):  # written raw, PyYAML would read them as the end of a line
+        # written raw, some would be the end of a line to PyYAML, others (bidi controls) lie about what stands there
+        if not text.replace("\n", "").isprintable():
             text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
         return text
 
@@ -106,11 +110,16 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     is_path = path.suffix in (".yaml", ".yml") or len(path.parts) > 1
     if is_path:
         try:
-            text = path.read_text(encoding="utf-8")
+            with path.open("rb") as file:
+                raw = file.read(MAX_BYTES + 1)
+            text = raw.decode()
         except OSError as error:
             raise UsageError(f"cannot read the recipe: {error.strerror}", place=name) from None
         except UnicodeDecodeError:
             raise UsageError("the recipe is not UTF-8 text", place=name) from None
+        if len(raw) > MAX_BYTES:
+            fact = f"the recipe is larger than {MAX_BYTES // 1024} KiB, which none needs to be"
+            raise UsageError(fact, place=f"{name}:1", help="is this the data file? `--data` names that")
     else:
         text = shipped_text(name)
     values, lines = _parse(text, name)
@@ -159,7 +168,7 @@ def coerce(value: object, hint: Any) -> Any:
         for arm in arms
     ]
     shown = {"NoneType": "null", "tuple": "list"}
-    raise ValueError(f"{value!r} is not {' or '.join(shown.get(n, n) for n in names)}")
+    raise ValueError(f"{value!r:.200} is not {' or '.join(shown.get(n, n) for n in names)}")
 
 
 def _as(value: object, arm: Any) -> tuple[bool, Any]:
@@ -176,7 +185,7 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
         return isinstance(value, bool), value
     if isinstance(value, bool):
         return False, None
-    if arm is int and (isinstance(value, int) or (isinstance(value, str) and re.fullmatch("[-+]?[0-9]+", value))):
+    if arm is int and (isinstance(value, int) or (isinstance(value, str) and _INTEGER.fullmatch(value))):
         return True, int(value)
     if arm is int or arm is float:
         try:
@@ -265,6 +274,9 @@ class _Loader(yaml.SafeLoader):
 def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     # YAML 1.1, which PyYAML reads, takes 010 for 8
     text = loader.construct_scalar(node)
+    if len(text) > _MAX_DIGITS:
+        problem = f"a number of more than {_MAX_DIGITS} digits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
     return int(text, 0) if text.lower().startswith(("0o", "0x")) else int(text)
 
 
@@ -297,6 +309,7 @@ _resolvers()
 
 def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the recipe's values and the line of each top-level and second-level key (`trainer.optim`)."""
+    loader: _Loader | None = None
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -304,8 +317,13 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"the recipe is not valid YAML: {error.problem}", place=f"{name}:{line}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UsageError(f"the recipe is not valid YAML: {error}", place=name) from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        fact = f"the recipe is not valid YAML: the character U+{error.character:04X} is not allowed"
+        raise UsageError(fact, place=f"{name}:{line}") from None
+    except RecursionError:
+        line = loader.line + 1 if loader else 1
+        raise UsageError("the recipe is nested too deeply", place=f"{name}:{line}") from None
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UsageError("a recipe is a mapping of keys to values", place=name)
     for section in values.values():
@@ -322,7 +340,7 @@ def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
 def _scalar(text: str) -> Any:
     try:
         return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return text
 
 
@@ -410,4 +428,4 @@ def _fail(problems: Sequence[tuple[str, str]], lines: Mapping[str, int], name: s
 
 
 def _unknown(shown: str, key: str, known: Mapping[str, Any]) -> str:
-    return f"unknown key {shown!r}; {did_you_mean(key, known, 'keys are ' + ', '.join(list(known)[:12]))}"
+    return f"unknown key {shown!r:.200}; {did_you_mean(key, known, 'keys are ' + ', '.join(list(known)[:12]))}"

@@ -107,7 +107,7 @@ def read(model: Path) -> Export | None:
         )
         if found.engine not in ENGINES or found.dtype not in GRAPHS:
             raise ValueError(f"{found.engine} {found.dtype} is not known")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from None
     if not (path.parent / GRAPHS[found.dtype]).is_file():
         raise _damaged(path, f"{GRAPHS[found.dtype]} is missing")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bertft.encoders import load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
-from bertft.errors import ModelError, UsageError
+from bertft.errors import ModelError, UsageError, inline
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Head, Task, WindowSize
@@ -131,9 +131,12 @@ def write(
     (directory / "README.md").write_text(card, encoding="utf-8")
 
 
-def open_bundle(name: str) -> Bundle:
-    """Open a bundle, a plain Hugging Face directory or a Hub id; raises ModelError where it is none of them."""
-    checkpoint = load.resolve(name)
+def open_bundle(name: str, *, allow_pickle: bool = False) -> Bundle:
+    """Open a bundle, a plain Hugging Face directory or a Hub id; raises ModelError where it is none of them.
+
+    `allow_pickle` also takes weights that are a pickle, with `weights_only=True`.
+    """
+    checkpoint = load.resolve(name, allow_pickle=allow_pickle)
     manifest = Path(checkpoint.location) / MANIFEST
     if checkpoint.is_directory and manifest.is_file():
         return _open_own(checkpoint, manifest)
@@ -196,7 +199,7 @@ def _open_plain(checkpoint: Checkpoint) -> Bundle:
     labels = [str(config.id2label[i]) for i in sorted(config.id2label)]
     task = task_class(name).of_model(labels, config.to_dict())
     tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
-    names = f", labels {', '.join(task.head().labels[:9])}" if task.head().labels else ""
+    names = f", labels {', '.join(map(inline, task.head().labels[:9]))}" if task.head().labels else ""
     assumed = f"{checkpoint.name} has no {MANIFEST}: taken for task {name}{names}"
     if name == "ner":
         assumed += ", arg max decoding"

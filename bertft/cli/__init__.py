@@ -60,7 +60,7 @@ def _fail(message: str, error: BaseException | None, code: int) -> int:
     if error is not None and level() >= VERBOSE:
         import traceback
 
-        traceback.print_exception(error)
+        print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)  # the live line of training
     print(f"error: {printable(message)}", file=sys.stderr)

@@ -26,6 +26,7 @@ def eval_command(
     backend: options.Backend = "auto",
     precision: options.Precision = "auto",
     trust_remote_code: options.Trust = False,
+    allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -49,6 +50,7 @@ def eval_command(
         precision=precision,
         metrics=metric or (),
         trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
     )
     if json or not sys.stdout.isatty():
         from bertft.data.jsonl import encode

@@ -19,6 +19,7 @@ def export_command(
     format: options.FormatOption = "auto",
     limit: options.Limit = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
+    allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -42,6 +43,7 @@ def export_command(
         columns=options.parse_columns(columns),
         limit=limit,
         overwrite=overwrite,
+        allow_pickle=allow_pickle,
     )
     print(encode(found))
     check_gate(found)

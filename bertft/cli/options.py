@@ -17,7 +17,12 @@ Columns = Annotated[
     typer.Option(metavar="ROLE=NAME,…", help="Which fields hold what: text=review,label=stars, or tokens=1,tags=4."),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Read no more than this many rows of each file.")]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Allow metrics that are Python files: they are run.")]
+Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Allow metrics beyond the task's own: they are code, and are run.")
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read weights from a pytorch_model.bin: weights, and nothing else in it.")
+]
 Backend = Annotated[
     Literal["auto", "torch", "openvino", "onnxruntime"],
     typer.Option(help="What runs the model; auto: what `bertft export` chose, else torch."),

@@ -41,6 +41,7 @@ def predict_command(
     ] = "local",
     workers: Annotated[int | None, typer.Option(min=1, help="Of --engine ray; as many as GPUs, or CPUs.")] = None,
     unbuffered: Annotated[bool, typer.Option("--unbuffered", help="Answer record by record.")] = False,
+    allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -73,6 +74,7 @@ def predict_command(
         backend=backend,
         precision=precision,
         unbuffered=unbuffered,
+        allow_pickle=allow_pickle,
     )
     if engine == "ray":
         if out is None or inputs == ["-"]:

@@ -52,6 +52,7 @@ def train_command(
         bool, typer.Option("--dry-run", help="Print the resolved recipe, labels and token counts; train nothing.")
     ] = False,
     trust_remote_code: options.Trust = False,
+    allow_pickle: options.AllowPickle = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -94,6 +95,7 @@ def train_command(
         overwrite=overwrite,
         dry_run=dry_run,
         trust_remote_code=trust_remote_code,
+        allow_pickle=allow_pickle,
     )
     if not is_main_process():
         return

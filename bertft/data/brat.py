@@ -81,20 +81,13 @@ def _rows(
         try:
             if not path.is_file():
                 raise DataError(f"there is no text beside it: {path.name}", place=ann)
-            text = _text(str(path), encoding)
+            text = open_source(str(path), encoding).whole()
         except DataError as missing:
             yield Row(place, error=missing)
             continue
         name = str(path.relative_to(root)) if root.is_dir() else path.name
         values = {"text": text, "entities": [_checked(mention) for mention in mentions], "file": name}
         yield Row(place, values, error=error or _displaced(mentions, text, ann))
-
-
-def _text(path: str, encoding: str | None) -> str:
-    lines = list(open_source(path, encoding).lines())
-    if error := next((line.error for line in lines if line.error), None):
-        raise error
-    return "".join(line.text for line in lines).removeprefix("\ufeff")
 
 
 def _displaced(mentions: Sequence[dict[str, Any]], text: str, ann: str) -> DataError | None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bertft.data import hub
 from bertft.data import parts as splits
 from bertft.data.row import Found, Part, Place, Row
-from bertft.errors import DataError
+from bertft.errors import DataError, inline
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +28,7 @@ BATCH_ROWS = 1000
 
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _NO_LABEL = -1
+_DEEPEST = 10  # lists in lists, of labels
 _SHARD = re.compile(r"[-_.]?\d+-of-\d+$")
 
 Decode = Callable[[Any], Any]
@@ -65,7 +66,7 @@ def read(path: str, part: Part) -> Found:
             raise DataError(f"there is no part {part.name!r}: this is one table", place=path)
         chosen, note = _single(path), ""
     first = chosen[0]
-    left_out = f"; left out, as it is no text: {', '.join(first.binary)}" if first.binary else ""
+    left_out = f"; left out, as it is no text: {', '.join(map(inline, first.binary))}" if first.binary else ""
     rows = sum(table.rows for table in chosen)
     return Found(f"{first.kind}, {rows} rows{note}{left_out}", _rows(chosen, path))
 
@@ -87,10 +88,18 @@ class _Table:
         self.kind = kind
         self.rows = rows
         self.batches = batches
-        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        self.features = features or (noted.get("info") or {}).get("features") or {}
+        self.features = features or _noted((schema.metadata or {}).get(b"huggingface", b"{}"))
         self.binary = [field.name for field in schema if _is_binary(field.type)]
         self.left_out = {*self.binary, *(name for name in schema.names if name.startswith("__index_level_"))}
+
+
+def _noted(text: bytes) -> Mapping[str, Any]:
+    """Return the features that `datasets` notes in a table, none where they are in another form."""
+    try:
+        features = json.loads(text)["info"]["features"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return features if isinstance(features, dict) else {}
 
 
 def _rows(tables: Sequence[_Table], path: str) -> Iterator[Row]:
@@ -137,8 +146,10 @@ def _is_binary(kind: pa.DataType) -> bool:
     return any(_is_binary(kind.field(index).type) for index in range(kind.num_fields))
 
 
-def _decoder(feature: Any) -> Decode | None:
+def _decoder(feature: Any, depth: int = 0) -> Decode | None:
     """Return how the values of a feature become names, None where it holds no ClassLabel."""
+    if depth > _DEEPEST:
+        return None
     if isinstance(feature, list) and len(feature) == 1:
         feature = {"_type": "List", "feature": feature[0]}
     if not isinstance(feature, dict):
@@ -146,8 +157,8 @@ def _decoder(feature: Any) -> Decode | None:
     if feature.get("_type") == "ClassLabel" and isinstance(names := feature.get("names"), list):
         return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else None
     if feature.get("_type") in ("Sequence", "List", "LargeList"):
-        inner = _decoder(feature.get("feature"))
-        return inner and (lambda values: values if values is None else [inner(value) for value in values])
+        inner = _decoder(feature.get("feature"), depth + 1)
+        return inner and (lambda values: [inner(value) for value in values] if isinstance(values, list) else values)
     return None
 
 
@@ -168,8 +179,11 @@ def _tables(path: str) -> dict[str, list[_Table]]:
         return {str(split): [_of_dataset(dataset)] for split, dataset in hub.load(path).items()}
     place = Path(path)
     if (place / "dataset_dict.json").is_file():
-        names = _json(place / "dataset_dict.json").get("splits") or []
-        return {name: _saved(place / name) for name in names}
+        index = place / "dataset_dict.json"
+        names = _json(index).get("splits") or []
+        if not isinstance(names, list):
+            raise DataError("this saved data set is incomplete: it does not name its splits", place=str(index))
+        return {name: _saved(place / name) for name in [_inside(index, name) for name in names]}
     if not (place / "state.json").is_file() and (shards := _shards(place)) and any(map(splits.is_split, shards)):
         return {name: [_open(file) for file in files] for name, files in shards.items()}
     return {}
@@ -198,17 +212,29 @@ def _shards(folder: Path) -> dict[str, list[Path]]:
 
 def _saved(folder: Path) -> list[_Table]:
     """Return the tables of a directory that `Dataset.save_to_disk` wrote."""
-    files = [one["filename"] for one in _json(folder / "state.json").get("_data_files", [])]
+    state = folder / "state.json"
+    try:
+        files = [_inside(state, one["filename"]) for one in _json(state).get("_data_files", [])]
+    except (KeyError, TypeError):
+        raise DataError("this saved data set is incomplete: it does not name its files", place=str(state)) from None
     features = _json(folder / "dataset_info.json").get("features") if (folder / "dataset_info.json").is_file() else None
     if not files:
-        raise DataError("this saved data set names no files of data", place=str(folder / "state.json"))
-    return [_open(folder / Path(name).name, features) for name in files]
+        raise DataError("this saved data set names no files of data", place=str(state))
+    return [_open(folder / name, features) for name in files]
+
+
+def _inside(named_in: Path, name: object) -> str:
+    """Return a name that a file of a saved data set gives; raises DataError where it leads out of the directory."""
+    if not isinstance(name, str) or Path(name).name != name:
+        fact = f"{named_in.name} names {name!r:.200}, which is not in this directory"
+        raise DataError(fact, place=str(named_in), help="nothing outside a data set's directory is read")
+    return name
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"this saved data set is incomplete: {error}", place=str(path)) from None
     return value if isinstance(value, dict) else {}
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from bertft.data.row import Line, Place, Row
-from bertft.data.source import Source
+from bertft.data.source import LINE_COST, MAX_UNPACKED, Source
 from bertft.errors import DataError, UsageError
 
 Separator = Literal["\t", " ", "|"]
@@ -244,9 +244,16 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
     read gives a row with an error; where the data must be `labelled`, so does a word without a tag.
     """
     block: list[Line] = []
-    document, words = 0, 0
+    document, words, size = 0, 0, 0
     for line, token in layout.tokens(source.lines()):
         text = line.content
+        size = size + len(text) + LINE_COST if block else 0
+        if size > MAX_UNPACKED:
+            raise DataError(
+                f"one {unit} of {len(block):,} lines, which is too much to be held",
+                place=Place(source.path, block[0].number),
+                help="blank lines end sentences, lines of -DOCSTART- documents",
+            )
         boundary = text.startswith(("-DOCSTART-", "# newdoc"))
         if boundary and words:
             yield _row(source.path, block, layout, document, labelled=labelled)

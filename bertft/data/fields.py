@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from typing import NamedTuple
 
 from bertft.data import roles
 from bertft.data.roles import Name, Roles, Wanted
-from bertft.data.row import Place, Row
+from bertft.data.row import Place, Row, take
 from bertft.errors import DataError
 
 _IDS = re.compile(r"\s*\d+\s*(,\s*\d+\s*)*")
@@ -49,7 +49,7 @@ def assign(
     of the first rows is then no error, nor is a field that they lack. Label numbers become `label_names` where those of
     the first rows all can. Raises what `roles.guess` raises.
     """
-    first = list(islice(rows, look_ahead))
+    first = take(rows, look_ahead)
     rows = chain(first, rows)
     good = [row for row in first if row.error is None and row.values]
     sample = [row.values for row in good if not row.excluded] or [row.values for row in good]

@@ -19,7 +19,7 @@ from typing import Literal
 from bertft.data import parts as splits
 from bertft.data.row import Found, Line, Part, Place, Row
 from bertft.data.source import open_source
-from bertft.errors import DataError
+from bertft.errors import DataError, inline
 
 _LINES = ("seq.in", "seq.out", "label")
 _NAMES = tuple(
@@ -109,7 +109,7 @@ def _labelled(folder: Path, encoding: str | None) -> Found:
     files = [path for label in labels for path in (folder / label).glob("[!.]*") if path.is_file()]
     other = len(files) - sum(map(len, labels.values()))
     note = f"; {other} files that are no text are left out" if other else ""
-    description = f"folders by label, {len(files) - other} texts in {', '.join(labels)}{note}"
+    description = f"folders by label, {len(files) - other} texts in {', '.join(map(inline, labels))}{note}"
     turns = zip_longest(*([(label, text) for text in texts] for label, texts in labels.items()))
     pairs = (pair for turn in turns for pair in turn if pair is not None)
     return Found(description, (_text(folder, label, path, encoding) for label, path in pairs))
@@ -117,16 +117,15 @@ def _labelled(folder: Path, encoding: str | None) -> Found:
 
 def _text(folder: Path, label: str, path: Path, encoding: str | None) -> Row:
     place = Place(str(path), 1)
+    name = str(path.relative_to(folder))
     try:
-        lines = list(open_source(str(path), encoding).lines())
+        text = open_source(str(path), encoding).whole().rstrip("\r\n")
     except DataError as error:
-        return Row(place, error=error)
-    text = "".join(line.text for line in lines).removeprefix("\ufeff").rstrip("\r\n")
-    fault = next((line.error for line in lines if line.error is not None), None)
-    values = {"text": text, "file": str(path.relative_to(folder))}
+        return Row(place, {"file": name}, error=error)
+    values = {"text": text, "file": name}
     if label in _UNLABELLED:
-        return Row(place, values, error=fault, excluded=f"in the folder {label!r} of texts without a label")
-    return Row(place, {**values, "label": label}, error=fault)
+        return Row(place, values, excluded=f"in the folder {label!r} of texts without a label")
+    return Row(place, {**values, "label": label})
 
 
 # -- parallel lines -------------------------------------------------------------------------------------------------
@@ -183,7 +182,7 @@ def label_names(path: str) -> tuple[str, ...] | None:
 
 def _names_in(path: Path) -> tuple[str, ...] | None:
     try:
-        text = "".join(line.text for line in open_source(str(path)).lines()).removeprefix("\ufeff")
+        text = open_source(str(path)).whole()
         names = json.loads(text) if path.suffix == ".json" else [line.strip() for line in text.rstrip().split("\n")]
     except (DataError, ValueError, RecursionError):
         return None

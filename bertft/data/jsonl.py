@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from bertft.data import exports
 from bertft.data.row import Place, Row
 from bertft.data.source import Source
 from bertft.errors import DataError
+
+_CONTROL = re.compile("[\x7f-\x9f]")
 
 
 def read(source: Source, *, labelled: bool = False) -> Iterator[Row]:
@@ -47,8 +50,12 @@ def read(source: Source, *, labelled: bool = False) -> Iterator[Row]:
 
 
 def encode(value: object) -> str:
-    """Return one-line JSON that keeps every character readable; half a surrogate pair, which UTF-8 has not, escaped."""
+    """Return one-line JSON that keeps every character readable; what no text needs is escaped.
+
+    That is what drives a terminal (C1, DEL; JSON itself escapes C0), and half a surrogate pair, which UTF-8 has not.
+    """
     text = json.dumps(value, ensure_ascii=False, default=str)  # dates and times inside the values of a table
+    text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     try:
         text.encode()
     except UnicodeEncodeError:

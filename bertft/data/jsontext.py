@@ -21,12 +21,7 @@ class Document:
     """The values of a JSON text, and the line of each object and list down to a depth."""
 
     def __init__(self, source: Source) -> None:
-        texts = []
-        for line in source.lines():
-            if line.error is not None:
-                raise line.error
-            texts.append(line.text)
-        self._text = "".join(texts).removeprefix("\ufeff")
+        self._text = source.whole()
         self._path = source.path
         self._lines: dict[int, int] = {}  # by id(): the values live as long as the document
         self._counted, self._line = 0, 1

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from bertft.errors import inline
+
 _SCALARS = {"choices": "choices", "rating": "rating", "number": "number", "textarea": "text", "taxonomy": "taxonomy"}
 """Type of a result, and under which key its `value` has what was chosen."""
 
@@ -52,7 +54,7 @@ def task(values: dict[str, Any]) -> tuple[dict[str, Any], str]:
     found = _results(results)
     if results and not found:
         kinds = sorted({str(one.get("type")) for one in results})
-        return fields, f"annotated in Label Studio with {', '.join(kinds)}, which is no label of a text"
+        return fields, f"annotated in Label Studio with {', '.join(map(inline, kinds))}, which is no label of a text"
     own = {name: value for name, value in found.items() if name not in fields or name in ("label", "entities")}
     return {**fields, **own, **({} if results else {"entities": []})}, ""
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from bertft.data.row import Part
-from bertft.errors import DataError, did_you_mean
+from bertft.errors import DataError, did_you_mean, inline
 
 _USUAL = {
     "train": ("train", "training"),
@@ -29,8 +29,8 @@ def uses(names: Sequence[str]) -> frozenset[str]:
 
 def describe(chosen: Sequence[str], names: Sequence[str]) -> str:
     """Return what is said of the `chosen` parts of an input: that they are read, and that the others are not."""
-    rest = ", ".join(name for name in names if name not in chosen)
-    return f", {' and '.join(chosen)}{f' (not read here: {rest})' if rest else ''}"
+    rest = ", ".join(inline(name) for name in names if name not in chosen)
+    return f", {' and '.join(map(inline, chosen))}{f' (not read here: {rest})' if rest else ''}"
 
 
 def pick(part: Part, names: Sequence[str], path: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from bertft.data import content
 from bertft.data.content import Record
 from bertft.data.row import Place
-from bertft.errors import DataError, UsageError, did_you_mean
+from bertft.errors import DataError, UsageError, did_you_mean, inline
 
 Wanted = Sequence[Sequence[str]]
 """The alternatives that a task reads. The last role of each is the gold, which only labelled data need."""
@@ -300,7 +300,7 @@ def describe(roles: Mapping[str, Name], wanted: Wanted) -> str:
 
 
 def _joined(name: Name) -> str:
-    return name if isinstance(name, str) else "+".join(name)
+    return inline(name if isinstance(name, str) else "+".join(name))
 
 
 def _untold(

@@ -14,6 +14,7 @@ OnError = Literal["fail", "skip", "null"]
 """What a bad record does to a stream of them: end it, be left out, or be answered with null."""
 
 
+_MANY = 64 * 2**20  # characters that are held at a time
 _SET = frozenset({"1", "1.0", "true", "yes", "x"})
 _UNSET = frozenset({"0", "0.0", "false", "no", ""})
 
@@ -95,3 +96,13 @@ class Found(NamedTuple):
 
     description: str
     rows: Iterator[Row]
+
+
+def take(rows: Iterator[Row], count: int) -> list[Row]:
+    """Return the next `count` rows; fewer where they are so long that memory would not hold them."""
+    taken: list[Row] = []
+    size = 0
+    while len(taken) < count and size < _MANY and (row := next(rows, None)) is not None:
+        taken.append(row)
+        size += sum(len(line.text) for line in row.lines)
+    return taken

@@ -25,6 +25,10 @@ from bertft.data.row import Line, Place
 from bertft.errors import DataError, UsageError, did_you_mean
 
 MAX_LINE_BYTES = 64 * 2**20  # a line longer than this is no text; reading on would only fill the memory
+MAX_UNPACKED = 256 * 2**20
+"""Characters of a record of many lines, and of a compressed file that is read whole: a small one can hold much."""
+LINE_COST = 64
+"""Characters that a line counts for, besides its own, where such sizes are measured: short ones cost as well."""
 
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _BINARY = {b"PK": "zip", b"\xd0\xcf\x11\xe0": "Excel", b"PAR1": "Parquet", b"\x89PNG": "PNG", b"%PDF": "PDF"}
@@ -39,19 +43,24 @@ class Source:
     may pause (a pipe or a terminal), so answers should not wait for more of it.
     """
 
-    def __init__(self, path: str, stream: BinaryIO, encoding: str, *, live: bool) -> None:
+    def __init__(self, path: str, stream: BinaryIO, encoding: str, *, live: bool, packed: bool = False) -> None:
         self.path = path
         self.encoding = encoding
         self.live = live
+        self._packed = packed
         self._rest = _read(path, stream, encoding)
         if path != "-":
             weakref.finalize(self._rest, stream.close)  # also of a reader that stops early or never starts
         self._ahead: list[Line] = []
+        self._ahead_size = 0
 
     def sample(self, enough: Callable[[Sequence[Line]], bool]) -> Sequence[Line]:
-        """Return the first lines, up to where they are `enough`, without taking them from `lines()`."""
-        while not (self._ahead and enough(self._ahead)) and (line := next(self._rest, None)) is not None:
+        """Return the first lines, up to where they are `enough` or very long, without taking them from `lines()`."""
+        while not (self._ahead and (self._ahead_size > MAX_LINE_BYTES or enough(self._ahead))):
+            if (line := next(self._rest, None)) is None:
+                break
             self._ahead.append(line)
+            self._ahead_size += len(line.text)
         return self._ahead
 
     def lines(self) -> Iterator[Line]:
@@ -60,6 +69,22 @@ class Source:
         Raises DataError where the input itself is damaged (a torn gzip file) or a line is over 64 MiB.
         """
         return itertools.chain(self._ahead, self._rest)
+
+    def whole(self) -> str:
+        """Return the text of all lines, for what is read at once.
+
+        Raises DataError for a line that cannot be decoded, and where a compressed file is too large to be read so.
+        """
+        text = io.StringIO(newline="")
+        for line in self.lines():
+            if line.error is not None:
+                raise line.error
+            text.write(line.text)
+            if self._packed and text.tell() + LINE_COST * line.number > MAX_UNPACKED:
+                fact = "unpacked, this is too large to be read whole"
+                advice = "unpack it first, if you trust it; JSON Lines, tables and column files are read piece by piece"
+                raise DataError(fact, place=Place(self.path, line.number), help=advice)
+        return text.getvalue().removeprefix("\ufeff")
 
 
 def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
@@ -96,7 +121,8 @@ def _unreadable(error: Exception, place: Place) -> DataError:
 
 
 def _too_long(path: str, number: int) -> DataError:
-    return DataError("the line is longer than 64 MiB", place=Place(path, number))
+    advice = "one record stands on a line; one document over several lines: `--format json`"
+    return DataError("the line is longer than 64 MiB, which no text is", place=Place(path, number), help=advice)
 
 
 def _undecodable(path: str, number: int, encoding: str, error: UnicodeDecodeError) -> DataError:
@@ -116,7 +142,8 @@ def open_source(path: str, encoding: str | None = None) -> Source:
     given = _codec(encoding)
     stream, live = _open_stdin() if path == "-" else _open_file(path)
     try:
-        return Source(path, stream, _encoding(path, _peek(stream), given), live=live)
+        packed, stream = stream, _decompressed(path, stream)
+        return Source(path, stream, _encoding(path, _peek(stream), given), live=live, packed=stream is not packed)
     except (OSError, *_DAMAGED) as error:
         stream.close()
         raise _unreadable(error, Place(path, 1)) from None
@@ -133,14 +160,14 @@ def _open_stdin() -> tuple[BinaryIO, bool]:
         return sys.stdin.buffer, False
     live = not stat.S_ISREG(os.fstat(descriptor).st_mode)
     stream = open(descriptor, "rb", closefd=False)  # noqa: SIM115  (stdin stays open)
-    return _decompressed("-", stream), live
+    return stream, live
 
 
 def _open_file(path: str) -> tuple[BinaryIO, bool]:
     try:
         stream = open(path, "rb")  # noqa: SIM115  (Source closes it at its end)
         regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-        return _decompressed(path, stream), not regular
+        return stream, not regular
     except FileNotFoundError:
         raise DataError(f"there is no file {path!r}", place=path, help=_neighbours(path)) from None
     except IsADirectoryError:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bertft.data.row import Line, Place, Row
-from bertft.data.source import Source
+from bertft.data.source import MAX_LINE_BYTES, Source
 from bertft.errors import DataError
 
 MAX_RECORD_LINES = 1000  # a quote that is open for longer is a stray one
@@ -25,6 +25,8 @@ MAX_RECORD_LINES = 1000  # a quote that is open for longer is a stray one
 DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV with ;", "|": "CSV with |"}
 # A quoted cell ends where its last quote stands before a delimiter or the end; else its quotes are characters.
 _CELL = {d: re.compile(rf'"([^"]*(?:""[^"]*)*)"(?=[{d}]|\Z)|([^{d}]*)') for d in DELIMITERS}
+_FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[-+](\d+([.,]\d+)*([eE][-+]?\d+)?)?")
 _UNCLOSED = re.compile(r'"[^"]*(?:""[^"]*)*\Z')
 
 
@@ -102,11 +104,13 @@ def records(lines: Iterable[Line], dialect: Dialect, fits: Callable[[int], bool]
             yield Record((line,), text.split(delimiter))
             continue
         taken, cells = [line], _cells(text, delimiter)
-        while cells is None and len(taken) < MAX_RECORD_LINES:
+        size = len(text)
+        while cells is None and len(taken) < MAX_RECORD_LINES and size < MAX_LINE_BYTES:
             more = back.popleft() if back else next(rest, None)
             if more is None:
                 break
             taken.append(more)
+            size += len(more.text)
             if '"' in more.text:  # else the cell is still open
                 cells = _cells(joined(taken), delimiter)
         if not cells or (len(taken) > 1 and not fits(len(cells))):
@@ -163,6 +167,14 @@ def header(dialect: Dialect, names: Sequence[str]) -> str:
 def line(dialect: Dialect, cells: Sequence[str]) -> str:
     """Return a record of a table that is new."""
     return dialect.delimiter.join(_written(cell, dialect) for cell in cells) + dialect.line_end
+
+
+def inert(cell: str) -> str:
+    """Return a cell that a spreadsheet would take for a formula with an apostrophe before it, as OWASP advises.
+
+    Numbers, and a sign alone, are none. (owasp.org/www-community/attacks/CSV_Injection)
+    """
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
 
 
 def _extended(lines: Sequence[Line], dialect: Dialect, cells: Sequence[str]) -> str:

@@ -6,8 +6,6 @@ papers. Imports nothing heavy.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,14 +138,18 @@ def cached(hub_id: str) -> Path | None:
 
 def has_weights(directory: Path) -> bool:
     """Say whether a directory holds weights that transformers reads."""
-    return _any(directory, ("model", ".safetensors")) or has_pickle(directory)
+    return has_safetensors(directory) or has_pickle(directory)
+
+
+def has_safetensors(directory: Path) -> bool:
+    """Say whether a directory's weights are safetensors, in one file or in several that an index names."""
+    return _any(directory, "model.safetensors")
 
 
 def has_pickle(directory: Path) -> bool:
     """Say whether a directory's weights are a `pytorch_model.bin`, and nothing better."""
-    return _any(directory, ("pytorch_model", ".bin")) and not _any(directory, ("model", ".safetensors"))
+    return _any(directory, "pytorch_model.bin") and not has_safetensors(directory)
 
 
-def _any(directory: Path, ends: tuple[str, str]) -> bool:
-    names: Iterable[str] = os.listdir(directory)
-    return any(name.startswith(ends[0]) and name.endswith(ends[1]) for name in names)
+def _any(directory: Path, name: str) -> bool:
+    return any((directory / f"{name}{more}").is_file() for more in ("", ".index.json"))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bertft.console import say
-from bertft.encoders import embedded
+from bertft.encoders import embedded, vetting
 from bertft.encoders.families import max_positions
 from bertft.encoders.known import KNOWN, cached, has_pickle
 from bertft.encoders.subwords import (
@@ -56,12 +56,15 @@ class Checkpoint:
     name: str
     location: str
     is_directory: bool
+    allow_pickle: bool = False
+    """Whether its weights may be a `pytorch_model.bin`."""
 
 
-def resolve(name: str) -> Checkpoint:
+def resolve(name: str, *, allow_pickle: bool = False) -> Checkpoint:
     """Return where `name` is: `embedded`, else an existing path, else a short name of `bertft models`, else a Hub id.
 
-    Raises ModelError for a path that is no model.
+    Weights that are a pickle are taken with `allow_pickle`, and from the Hub where `bertft models` lists the id. Raises
+    ModelError for a path that is no model.
     """
     if name == embedded.NAME:
         return Checkpoint(name, str(embedded.locate()), True)
@@ -71,7 +74,7 @@ def resolve(name: str) -> Checkpoint:
         if not (path / "config.json").is_file():
             advice = f"for the published encoder, write `{known.hub_id}`" if known else None
             raise ModelError("this directory is no model: it has no config.json", place=name, help=advice)
-        return Checkpoint(name, str(path), True)
+        return Checkpoint(name, str(path), True, allow_pickle)
     if os.path.exists(path):
         raise ModelError("this is a file; a model is a directory with config.json and model.safetensors", place=name)
     if os.path.isdir(f"{path}.partial"):
@@ -83,7 +86,8 @@ def resolve(name: str) -> Checkpoint:
         raise ModelError(f"there is no directory {name!r}", help="a Hub id has the form `owner/name`")
     hub_ids = known.hub_ids if known else (name,)
     snapshot = next((found for hub_id in hub_ids if (found := cached(hub_id))), None)
-    return Checkpoint(name, str(snapshot), True) if snapshot else Checkpoint(name, hub_ids[0], False)
+    allow_pickle = allow_pickle or vetting.is_listed(name)
+    return Checkpoint(name, str(snapshot or hub_ids[0]), snapshot is not None, allow_pickle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +100,25 @@ class Tokenizer:
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Return the checkpoint's configuration; raises ModelError where there is none."""
+    """Return the checkpoint's configuration; raises ModelError where there is none, or the checkpoint is not safe."""
     from transformers import AutoConfig
 
     if not checkpoint.is_directory:
         say(f"looking for {checkpoint.location!r} on the Hub")
     with _loading(checkpoint):
-        return AutoConfig.from_pretrained(checkpoint.location)
+        if checkpoint.is_directory:
+            vetting.check_weights(Path(checkpoint.location), checkpoint.name, allow_pickle=checkpoint.allow_pickle)
+        vetting.check_names(_files(checkpoint), checkpoint.name)
+        return AutoConfig.from_pretrained(checkpoint.location, trust_remote_code=False)
+
+
+def _files(checkpoint: Checkpoint) -> Iterator[Path]:
+    """Yield those files of a checkpoint that may name others."""
+    from transformers.utils.hub import cached_file
+
+    for name in vetting.FILES:
+        if found := cached_file(checkpoint.location, name, _raise_exceptions_for_missing_entries=False):
+            yield Path(found)
 
 
 def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True) -> Tokenizer:
@@ -113,7 +129,7 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True
     settings: dict[str, Any] = {}
     with _loading(checkpoint):
         stated = get_tokenizer_config(checkpoint.location)
-        pretrained = AutoTokenizer.from_pretrained(checkpoint.location)
+        pretrained = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False)
         if getattr(pretrained, "backend_tokenizer", None) is None:
             raise ModelError(
                 f"{checkpoint.name!r} has no fast tokenizer (tokenizer.json), which word alignment needs",
@@ -134,9 +150,10 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True
             # that is saved does, so that a pair gets the same logits where bertft is not installed.
             settings["model_input_names"] = [*given, "token_type_ids"]
         if settings:
-            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, **settings)
+            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **settings)
         if presplit and not splits_words(pretrained.backend_tokenizer):
-            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, add_prefix_space=True, **settings)
+            settings["add_prefix_space"] = True
+            pretrained = AutoTokenizer.from_pretrained(checkpoint.location, trust_remote_code=False, **settings)
         if presplit and not splits_words(pretrained.backend_tokenizer):
             # Some tokenizer classes ignore the argument; their saved tokenizer.json then carries the change.
             pretrained._tokenizer = with_prefix_space(pretrained.backend_tokenizer)
@@ -177,9 +194,13 @@ def load_model(
             dtype=torch.float32,
             output_loading_info=True,
             ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            use_safetensors=None if checkpoint.allow_pickle else True,
             **naming,
         )
-    _mention_pickle(checkpoint.location if checkpoint.is_directory else str(cached(checkpoint.location) or ""))
+    directory = Path(checkpoint.location) if checkpoint.is_directory else cached(checkpoint.location)
+    if directory and has_pickle(directory):
+        _mention_pickle(directory)
     body = f"{model.base_model_prefix}."
     unset = set(info["missing_keys"])
     unset |= {entry[0] if isinstance(entry, tuple) else entry for entry in info["mismatched_keys"]}
@@ -249,10 +270,9 @@ def _reorder(model: Any, order: list[int]) -> None:
 
 
 @cache
-def _mention_pickle(directory: str) -> None:
-    """Say once of a directory that its weights are a pickle, where they are."""
-    if directory and has_pickle(Path(directory)):
-        say(f"{_PICKLE} is a pickle; it is read with weights_only=True and saved as safetensors")
+def _mention_pickle(directory: Path) -> None:
+    """Say once of a directory that its weights are a pickle."""
+    say(f"{directory / _PICKLE} is a pickle; it is read with weights_only=True and saved as safetensors")
 
 
 @contextmanager
@@ -292,6 +312,10 @@ def _explained(checkpoint: Checkpoint, error: Exception) -> ModelError:
             place=checkpoint.name,
             help="use a checkpoint with model.safetensors",
         )
+    if "trust_remote_code" in str(error):
+        return vetting.refused_code(checkpoint.name, "auto_map")
+    if "cannot be loaded with `safetensors`" in str(error):
+        return vetting.refused_pickle(_PICKLE, checkpoint.name)
     lacking = [package for package, module in _SENTENCEPIECE.items() if not _installed(module)]
     if lacking and any(word in str(error).lower() for word in ("sentencepiece", "tiktoken", "protobuf")):
         return ModelError(

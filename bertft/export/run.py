@@ -55,6 +55,7 @@ def export(
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
     overwrite: bool = False,
+    allow_pickle: bool = False,
 ) -> dict[str, Any]:
     """Export a bundle and return `{"model", "engine", "dtype", "candidates"}`, with data also `metric, before, after`.
 
@@ -71,7 +72,7 @@ def export(
     if int8:
         quantize.check()
     kind = formats.parse_format(format)
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, allow_pickle=allow_pickle)
     target = Path(bundle.checkpoint.location)
     if not (target / MANIFEST).is_file():
         raise UsageError(f"{model!r} was not trained by bertft: there is no bundle to export into")

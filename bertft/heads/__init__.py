@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertft.errors import ModelError, first_line
 from bertft.heads.crf import Crf
 from bertft.heads.pooling import pool
 
@@ -46,14 +47,21 @@ def save(model: Any, directory: Path) -> None:
 
 
 def load_own(model: Any, directory: Path) -> bool:
-    """Load what `save` wrote into `FILE`; say whether all of the head's own weights were there."""
+    """Load what `save` wrote into `FILE`; say whether all of the head's own weights were there.
+
+    Raises ModelError for a damaged file.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     wanted = own_weights(model)
     if not wanted:
         return True
     path = directory / FILE
-    found: Mapping[str, torch.Tensor] = load_file(path) if path.is_file() else {}
+    try:
+        found: Mapping[str, torch.Tensor] = load_file(path) if path.is_file() else {}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"the file is damaged: {first_line(error)}", place=path) from None
     if {name: value.shape for name, value in found.items()} != {name: value.shape for name, value in wanted.items()}:
         return False
     model.load_state_dict(found, strict=False)

@@ -69,7 +69,7 @@ class Worker:
 
     def _answer(self, part: Part) -> tuple[int, int]:
         if self._bundle is None or self._engine is None:
-            self._bundle = open_bundle(self._model)
+            self._bundle = open_bundle(self._model, allow_pickle=self._options.allow_pickle)
             self._engine = self._options.load(self._bundle)
         with open_out(part.out) as stream:
             answers = answer_all(
@@ -98,7 +98,7 @@ def predict_on_ray(
         raise UsageError(
             "the answers need a folder of their own", place=out, help="name one that is empty, or not there"
         )
-    bundle = open_bundle(model)  # what is wrong with it is said before Ray starts
+    bundle = open_bundle(model, allow_pickle=options.allow_pickle)  # what is wrong with it is said before Ray starts
     kinds = {default_target(options.open(bundle, path).format): path for path in paths}
     if (to := formats.parse_format(options.to)) is None and len(kinds) > 1:
         fact = f"{' and '.join(kinds.values())} would be answered in {len(kinds)} formats"

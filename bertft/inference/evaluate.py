@@ -104,6 +104,7 @@ def evaluate(
     precision: Precision = "auto",
     metrics: Sequence[str] = (),
     trust_remote_code: bool = False,
+    allow_pickle: bool = False,
 ) -> dict[str, Any]:
     """Return the metrics of a saved model on a labelled file, fractions of 1.
 
@@ -111,7 +112,7 @@ def evaluate(
     """
     extra = ExtraMetrics(metrics, trust_remote_code)
     kind = formats.parse_format(format)
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, allow_pickle=allow_pickle)
     if bundle.assumed:
         say(bundle.assumed)
     labelled = read_labelled(
@@ -155,12 +156,11 @@ class ExtraMetrics:
     """
 
     def __init__(self, names: Sequence[str], trust_remote_code: bool) -> None:
-        for name in names:
-            if ("/" in name or os.path.exists(name)) and not trust_remote_code:
-                raise UsageError(
-                    f"the metric {name!r} is somebody's code, and loading it runs it",
-                    help="`--trust-remote-code` allows that, once you have read it",
-                )
+        if names and not trust_remote_code:  # a name stands for a script of the Hub
+            raise UsageError(
+                f"the metric {names[0]!r} is somebody's code, and loading it runs it",
+                help="`--trust-remote-code` allows that, once you have read it",
+            )
         self._metrics = {name: _load_metric(name) for name in names}
 
     def score(self, task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:

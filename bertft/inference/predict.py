@@ -22,7 +22,7 @@ from bertft.bundle.store import Bundle, open_bundle
 from bertft.console import say, warn
 from bertft.data import formats
 from bertft.data.formats import Format, Input
-from bertft.data.row import OnError, Row
+from bertft.data.row import OnError, Row, take
 from bertft.errors import DataError, UsageError
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
@@ -163,6 +163,7 @@ class Options:
     backend: BackendName = "auto"
     precision: Precision = "auto"
     unbuffered: bool = False
+    allow_pickle: bool = False
 
     def open(self, bundle: Bundle, path: str) -> Input:
         """Open an input; raises DataError where it cannot be read."""
@@ -205,7 +206,7 @@ def predict(
     options = options or Options()
     for name in (options.format, options.to):  # wrong ones are said before anything is opened
         formats.parse_format(name)
-    bundle = open_bundle(model)
+    bundle = open_bundle(model, allow_pickle=options.allow_pickle)
     if bundle.assumed:
         say(bundle.assumed)
     if shard is not None and (pipe := next((path for path in inputs if not os.path.isfile(path)), None)):
@@ -279,7 +280,7 @@ def chunks(rows: Iterator[Row], *, live: bool, unbuffered: bool = False) -> Iter
         return
     size = _FIRST_CHUNK
     feed = _Feed(rows) if live else None
-    while chunk := feed.take(size) if feed else list(islice(rows, size)):
+    while chunk := feed.take(size) if feed else take(rows, size):
         yield chunk
         size = min(2 * size, LOOK_AHEAD)
 

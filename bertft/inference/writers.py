@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from bertft.console import warn
 from bertft.data import conll, jsonl, tables
 from bertft.data.formats import Format, Input
 from bertft.data.row import Place, Row
@@ -126,6 +127,8 @@ class _Table:
     new: tables.Dialect
     encoding: str
     fields: Sequence[str] = ()
+    told: bool = False
+    """Whether it was said that a cell was changed."""
 
     def head(self, first: Row | None) -> str:
         if self.dialect is not None:
@@ -140,7 +143,14 @@ class _Table:
 
     def answer(self, row: Row, example: Any, prediction: Any) -> str:
         cells = self.task.cells(example, prediction)
-        return self._with(row, [cells[name] for name in self.task.cell_names])
+        written = [cells[name] for name in self.task.cell_names]
+        inert = list(map(tables.inert, written))
+        if inert != written and not self.told:
+            self.told = True
+            example = next(old for old, new in zip(written, inert, strict=True) if old != new)
+            what = f"{row.place}: a spreadsheet would run the answer {example!r:.80}"
+            warn(f"{what}: an apostrophe stands before such answers; `--to jsonl` has them as they are")
+        return self._with(row, inert)
 
     def null(self, row: Row) -> str:
         known = replace(row, values={name: row.values[name] for name in self.fields if name in row.values})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertft.console import shown
-from bertft.errors import printable
+from bertft.errors import inline
 
 _AVERAGES = (("micro average", "micro_"), ("macro average", "macro_"))
 _FIGURES = ("precision", "recall", "f1")
@@ -24,13 +24,13 @@ def score_table(scores: Mapping[str, Any]) -> str:
         if isinstance(value, int | float) and (key not in in_table or key == "macro_f1") and key != "support"
     ]
     extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
-    return "\n".join((*lines, "  ".join(other), *map(printable, extra)))
+    return "\n".join((*lines, "  ".join(other), *map(inline, extra)))
 
 
 def _labels(scores: Mapping[str, Any]) -> list[str]:
     per_label: Mapping[str, Mapping[str, Any]] = scores["per_label"]
     rows = [
-        (printable(label), *(f"{100 * s[key]:.1f}" for key in _FIGURES), f"{s['support']:,}")
+        (inline(label), *(f"{100 * s[key]:.1f}" for key in _FIGURES), f"{s['support']:,}")
         for label, s in sorted(per_label.items(), key=lambda item: -item[1]["support"])
     ]
     for name, prefix in _AVERAGES:

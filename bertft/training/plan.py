@@ -16,7 +16,7 @@ from bertft.data.row import Place
 from bertft.encoders import load
 from bertft.encoders.families import learning_rate
 from bertft.encoders.load import Checkpoint, Tokenizer
-from bertft.errors import DataError, UsageError
+from bertft.errors import DataError, UsageError, inline
 from bertft.inference.engine import LOOK_AHEAD
 from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
@@ -39,9 +39,9 @@ class Encoder:
     window: WindowSize
 
     @classmethod
-    def load(cls, recipe: Recipe, *, presplit: bool) -> Encoder:
+    def load(cls, recipe: Recipe, *, presplit: bool, allow_pickle: bool = False) -> Encoder:
         """Load what the recipe names; raises ModelError, or UsageError for a window that cannot be."""
-        checkpoint = load.resolve(recipe.model)
+        checkpoint = load.resolve(recipe.model, allow_pickle=allow_pickle)
         config = load.load_config(checkpoint)
         tokenizer = load.load_tokenizer(checkpoint, config, presplit=presplit)
         window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
@@ -96,7 +96,15 @@ class Job:
 
 
 def plan(
-    recipe: Recipe, *, data: str, dev: str | None, test: str | None, format: str, limit: int | None, folds: int | None
+    recipe: Recipe,
+    *,
+    data: str,
+    dev: str | None,
+    test: str | None,
+    format: str,
+    limit: int | None,
+    folds: int | None,
+    allow_pickle: bool = False,
 ) -> Job:
     """Read the files, learn the labels, load the tokenizer and cut the training rows into windows.
 
@@ -119,7 +127,7 @@ def plan(
     entry = None
     before: cache.Prepared | None = None
     if not folds and _is_kept(data, dev, test):
-        encoder = Encoder.load(recipe, presplit=task.presplit)
+        encoder = Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
         settings = {"task": recipe.task, "options": recipe.options, "columns": recipe.columns, "limit": limit}
         read_as = {"format": format, "encoding": recipe.encoding, "window": asdict(encoder.window)}
         entry = cache.key(data, encoder.tokenizer.subwords.backend.to_str(), settings | read_as)
@@ -161,7 +169,7 @@ def plan(
             warn(f"{data}: its part for testing is not used: {error.fact}")
     _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
-    encoder = encoder or Encoder.load(recipe, presplit=task.presplit)
+    encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
@@ -186,7 +194,7 @@ def plan(
         before.labels,
     )
     if job.labels:
-        say("labels in train: " + ", ".join(f"{label} {n:,}" for label, n in job.labels.most_common(20)))
+        say("labels in train: " + ", ".join(f"{inline(label)} {n:,}" for label, n in job.labels.most_common(20)))
     report_counts(job.counts)
     for note in before.notes:
         say(note)

@@ -37,6 +37,7 @@ def train(
     overwrite: bool = False,
     dry_run: bool = False,
     trust_remote_code: bool = False,
+    allow_pickle: bool = False,
 ) -> dict[str, Any]:
     """Fine-tune the recipe's model on `data` and return `{"model": DIR, "dev": {...}, "test": {...}}`.
 
@@ -60,7 +61,9 @@ def train(
         finished = resume and directory.is_finished()
         if not finished:
             directory.claim(resume=resume, overwrite=overwrite)
-    job = plan(recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds)
+    job = plan(
+        recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds, allow_pickle=allow_pickle
+    )
     if dry_run:
         return _summary(job)
     infos = {name: rows.info for name, rows in job.named().items()}
