@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted", None, INTERRUPTED)
     except signals.Interrupted as interrupted:
         return _fail("interrupted", None, interrupted.exit_code)
+    except MemoryError as error:
+        advice = "a smaller encoder, smaller batches or shorter windows need less"
+        return _fail(f"there is not enough memory\n   help: {advice}", error, 4)
     except OSError as error:
         place = f"\n  --> {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", error, BUG)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import inspect
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +21,10 @@ from bertft.errors import ModelError, UsageError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
+_ONEDNN = ("could not create a primitive", "could not create a memory object", "could not execute a primitive")
+"""What oneDNN says where it gets no memory for its scratch space."""
 _LEAST_BF16_WIDTH = 128
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h of glibc
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h of glibc
 
 
 def takes_segments(model: Any) -> bool:
@@ -56,10 +60,22 @@ class TorchBackend:
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
-        if len(batch) == 1:
-            raise ModelError(f"{len(batch[0].input_ids)} tokens do not fit into memory with this model")
+        free_memory()
+        with ThreadPoolExecutor(
+            1
+        ) as thread:  # one in which oneDNN had no memory for a kernel's code makes none any more
+            return thread.submit(self._halved, batch).result()
+
+    def _halved(self, batch: Sequence[Window]) -> list[Logits]:
         half = len(batch) // 2
-        return [*self.logits(batch[:half]), *self.logits(batch[half:])]
+        if half:
+            return [*self.logits(batch[:half]), *self.logits(batch[half:])]
+        try:
+            return self._computed(batch)
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            raise ModelError(f"{len(batch[0].input_ids)} tokens do not fit into memory with this model") from None
 
     @torch.inference_mode()
     def _computed(self, batch: Sequence[Window]) -> list[Logits]:
@@ -85,7 +101,9 @@ def out_of_memory(error: Exception) -> bool:
     """Say whether an error is torch's, or Python's, of memory that does not suffice."""
     from accelerate.utils.memory import should_reduce_batch_size
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error):
+        return True
+    return any(text in str(error) for text in _ONEDNN)
 
 
 def choose_device(name: str) -> torch.device:
@@ -147,7 +165,19 @@ def keep_memory() -> None:
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:  # another C library may not have it
             mallopt(_M_MMAP_MAX, 0)
+            mallopt(_M_ARENA_MAX, 1)  # what one thread has freed, another can use
             mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def free_memory() -> None:
+    """Give back what is kept but not used, so that something else can have it."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def native_bf16(device: torch.device) -> bool:

@@ -20,6 +20,7 @@ from typing_extensions import override
 from bertft import signals
 from bertft.console import detail
 from bertft.errors import GateError, OutputError
+from bertft.inference.pytorch import free_memory
 from bertft.training import checkpoints, parallel
 from bertft.training.directory import writing
 
@@ -127,6 +128,7 @@ class ResumableTrainer(Trainer):
     @override
     def _finalize_training(self, *arguments: Any) -> Any:
         self._finish_step(self.model_wrapped)  # no epoch was left
+        free_memory()  # the best model is read and written beside this one
         return super()._finalize_training(*arguments)  # type: ignore[no-untyped-call]
 
     def _finish_step(self, model: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any, cast
@@ -17,7 +17,7 @@ from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import out_of_memory, outputs
+from bertft.inference.pytorch import free_memory, out_of_memory, outputs
 from bertft.tasks.base import Objective, Window
 from bertft.training import losses, parallel
 from bertft.training.items import Items
@@ -95,6 +95,7 @@ class EncoderTrainer(ResumableTrainer):
         self._begun: list[dict[str, Any]] = []
         """The micro-batches of this step, so far."""
         self._part: dict[str, Any] = {}
+        self._thread: ThreadPoolExecutor | None = None
         self._place = cast("Drawn", self.train_dataset).place
         self._engine = engine
         self._batches = batches
@@ -191,7 +192,12 @@ class EncoderTrainer(ResumableTrainer):
         return loss
 
     def _computed(self, model: Any, inputs: dict[str, Any], count: torch.Tensor | int | None) -> torch.Tensor:
-        """Return the loss of a micro-batch, and add its gradients, part after part."""
+        """Return the loss of a micro-batch, and add its gradients."""
+        if self._thread is None:
+            return self._in_parts(model, inputs, count)
+        return self._thread.submit(self._in_parts, model, inputs, count).result()
+
+    def _in_parts(self, model: Any, inputs: dict[str, Any], count: torch.Tensor | int | None) -> torch.Tensor:
         if self.facts["parts"] == 1:
             self._part = inputs
             return super().training_step(model, inputs, count)
@@ -214,9 +220,12 @@ class EncoderTrainer(ResumableTrainer):
                 place=self._place(items[0]),
                 help="shorter windows (`--set options.window=128`) or a smaller encoder need less",
             )
-        gc.collect()
-        if self.args.device.type == "cuda":
-            torch.cuda.empty_cache()
+        # a backward pass that has failed leaves its graph in the engine's queue, until another goes through
+        torch.zeros(1, requires_grad=True).sum().backward()
+        free_memory()
+        if self.args.device.type == "cpu":
+            # a thread in which oneDNN once had no memory for a kernel's code makes none any more
+            self._thread = ThreadPoolExecutor(1)
         self.facts["parts"] *= 2
         step, parts = self.state.global_step + 1, self.facts["parts"]
         say(f"a batch does not fit into memory: from step {step:,} on each is computed in {parts} parts, as one")
