@@ -3,8 +3,8 @@
     OUT.partial        the answers so far, locked while they are written
     OUT.partial.json   who writes them, of which run they are, how many bytes of them are whole, and where to go on
 
-After a chunk what is whole is written down, the bytes first: whatever ends the process then, `--resume` goes on behind
-the last chunk that is written down.
+After each chunk what is whole is written down: whatever ends the process then, `--resume` goes on behind that chunk.
+From time to time all of it is forced onto the disk: where the machine itself went down, it goes on from there.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from bertft.console import say, warn
 from bertft.errors import DataError, OutputError, UsageError
 from bertft.inference.identity import check_same
 
-_SHARE = 20  # writing down may take a twentieth of the time
+_SHARE = 20  # what is forced onto the disk may take a twentieth of the time
 _BLOCK = 2**20
 _TRIES = 100
+_NOTHING = {"bytes": 0, "crc32": 0, "mark": None}
 
 
 class File:
@@ -62,8 +63,8 @@ class Answers(File):
         self._begun = False
         self._size = 0
         self._crc = 0
-        self._whole: dict[str, Any] = {"bytes": 0, "crc32": 0, "mark": None}
-        self._saved = self._whole
+        self._whole: dict[str, Any] = dict(_NOTHING)
+        self._saved = self._forced = self._whole
         self._next = 0.0
 
     def begin(self, run: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -79,17 +80,18 @@ class Answers(File):
             # without a bad record so far, what is done with one has made no difference
             free = () if before["mark"]["failed"] else ("--on-error",)
             check_same(before["run"], run, place=str(self._partial), free=free)
-            self._whole = {name: before[name] for name in self._whole}
-            if not self._is_intact():
-                warn(f"{str(self._partial)!r} is damaged: its answers are not used")
-                self._whole = {"bytes": 0, "crc32": 0, "mark": None}
+            known = [{name: place[name] for name in _NOTHING} for place in (before, before["forced"])]
+            self._whole = next((place for place in known if place["mark"] and self._is_intact(place)), _NOTHING)
+            if self._whole is not known[0]:
+                what = "the end of its answers is" if self._whole["mark"] else "its answers are"
+                warn(f"{str(self._partial)!r} is damaged: {what} not used")
         self._run = run
         self._size, self._crc = self._whole["bytes"], self._whole["crc32"]
         mark: Mapping[str, Any] | None = self._whole["mark"]
         with _refused(self.name):
             self._raw.truncate(self._size)
             self._raw.seek(self._size)
-            self._save()
+            self._save(force=True)
         self._begun = True
         if mark is not None:
             say(f"resumed behind {mark['answered'] + mark['failed']:,} records")
@@ -107,8 +109,8 @@ class Answers(File):
     def record(self, mark: Mapping[str, Any]) -> None:
         """Note that what was written so far is whole, and that `mark` is where to go on. Raises OSError."""
         self._whole = {"bytes": self._size, "crc32": self._crc, "mark": mark}
-        if self._run is not None and time.monotonic() >= self._next:
-            self._save()
+        if self._run is not None:
+            self._save(force=time.monotonic() >= self._next)
 
     def finish(self) -> None:
         """Make OUT of what was written; raises OSError."""
@@ -120,7 +122,7 @@ class Answers(File):
         """Keep what is whole for `--resume`, and say how it goes on; where there is nothing, remove the files."""
         if self._begun and self._run is not None and self._whole is not self._saved:
             with suppress(OSError):
-                self._save()
+                self._save(force=True)
         if not _is_same(self._raw, self._partial):
             return  # moved away, with its directory or without
         written = os.fstat(self._raw.fileno()).st_size
@@ -140,24 +142,27 @@ class Answers(File):
 
     def claim(self) -> None:
         """Write down who writes, beside what is written down already. Raises OSError."""
-        _write_note(self._partial, {"run": None, **_stored(self._partial)})
+        _write_note(self._partial, {"run": None, **_stored(self._partial)}, force=True)
 
-    def _save(self) -> None:
-        """Write down what is whole, when its bytes are on the disk."""
+    def _save(self, *, force: bool) -> None:
+        """Write down what is whole; with `force` it is on the disk then."""
         started = time.monotonic()
-        os.fsync(self._raw.fileno())
-        _write_note(self._partial, {"run": self._run, **self._whole})
+        if force:
+            os.fsync(self._raw.fileno())
+            self._forced = self._whole
+        _write_note(self._partial, {"run": self._run, **self._whole, "forced": self._forced}, force=force)
         self._saved = self._whole
-        ended = time.monotonic()
-        self._next = ended + _SHARE * (ended - started)
+        if force:
+            ended = time.monotonic()
+            self._next = ended + _SHARE * (ended - started)
 
-    def _is_intact(self) -> bool:
-        """Say whether the bytes that were written down are there as they were."""
-        rest, crc = self._whole["bytes"], 0
+    def _is_intact(self, place: Mapping[str, Any]) -> bool:
+        """Say whether the bytes up to a place that was written down are there as they were."""
+        rest, crc = place["bytes"], 0
         self._raw.seek(0)
         while rest and (block := self._raw.read(min(rest, _BLOCK))):
             crc, rest = zlib.crc32(block, crc), rest - len(block)
-        return not rest and crc == self._whole["crc32"]
+        return not rest and crc == place["crc32"]
 
 
 def partial_of(target: Path) -> Path:
@@ -261,14 +266,15 @@ def _taken(partial: Path) -> UsageError:
     return UsageError(f"another run is writing {str(partial)!r}: {who}", help="wait for it, or name another `--out`")
 
 
-def _write_note(partial: Path, content: Mapping[str, Any]) -> None:
+def _write_note(partial: Path, content: Mapping[str, Any], *, force: bool) -> None:
     note = _note(partial)
     new = note.with_name(f"{note.name}.new")
     try:
         with new.open("wb", buffering=0) as file:
             owner = {"pid": os.getpid(), "host": os.uname().nodename}
             File(file, str(new)).write(json.dumps({**content, **owner}).encode())
-            os.fsync(file.fileno())
+            if force:
+                os.fsync(file.fileno())
         new.replace(note)
     except OSError:
         with suppress(OSError):
@@ -288,15 +294,23 @@ def _stored(partial: Path) -> dict[str, Any]:
 def _read(partial: Path) -> dict[str, Any] | None:
     """Return what is written down of answers that can be continued; None where there are none."""
     note = _stored(partial)
-    run, mark = note.get("run"), note.get("mark")
-    if not isinstance(run, dict) or not isinstance(mark, dict) or not {"header", "counts"} <= {*mark}:
+    forced = note.get("forced")
+    if not isinstance(note.get("run"), dict) or not _is_place(note) or not isinstance(forced, dict):
         return None
-    numbers = [note.get("bytes"), note.get("crc32")]
-    numbers += [mark.get(name) for name in ("input", "records", "answered", "failed")]
-    sound = all(type(number) is int and number >= 0 for number in numbers)
+    if forced.get("mark") is not None and not _is_place(forced):
+        return None
     with suppress(OSError):
-        return note if sound and partial.stat().st_size else None
+        return note if partial.stat().st_size else None
     return None
+
+
+def _is_place(found: Mapping[str, Any]) -> bool:
+    mark = found.get("mark")
+    if not isinstance(mark, dict) or not {"header", "counts"} <= {*mark}:
+        return False
+    numbers = [found.get("bytes"), found.get("crc32")]
+    numbers += [mark.get(name) for name in ("input", "records", "answered", "failed")]
+    return all(type(number) is int and number >= 0 for number in numbers)
 
 
 def _drop_stdout() -> None:

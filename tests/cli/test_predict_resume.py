@@ -49,10 +49,9 @@ class Disk(FileIO):
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write down more often: after chunks of 4 to 16 records, however long that takes."""
+    """Write down more often: after chunks of 4 to 16 records."""
     monkeypatch.setattr(chunks, "_FIRST_CHUNK", 4)
     monkeypatch.setattr(chunks, "LOOK_AHEAD", 16)
-    monkeypatch.setattr(output, "_SHARE", 0)
 
 
 @pytest.fixture
@@ -268,6 +267,32 @@ def test_damaged_answers_are_not_used(
     assert ran.code == 0, ran.err
     assert "nothing to resume" in ran.err
     assert ("is damaged" in ran.err) is (damage != "note")
+    assert out.read_text() == cli("predict", model, source, "-q").out
+
+
+def test_after_the_machine_went_down_what_was_on_the_disk_is_used(
+    cli: Run, model: Path, source: Path, out: Path, full: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Answers, "leave", lambda self, error: None)
+    full(15_000)
+    monkeypatch.setattr(output, "_SHARE", 10**9)  # once, before the first chunk
+    run = ("predict", model, source, "--out", out)
+    cli(*run, "-q").fails(3)
+    note = partial(out).with_name("answers.partial.json")
+    found = json.loads(note.read_text())
+    assert (found["forced"]["mark"], found["mark"]["records"] > 4) == (None, True)
+    full(30_000)
+    monkeypatch.setattr(output, "_SHARE", 10**9)
+    cli(*run, "-q", "--resume").fails(3)  # forced where it was gone on with
+    found, forced = json.loads(note.read_text()), found["mark"]["records"]
+    assert found["forced"]["mark"]["records"] == forced < found["mark"]["records"]
+    content = partial(out).read_bytes()
+    partial(out).write_bytes(content[: found["bytes"] - 100])  # what came later did not reach the disk
+    full(10**9)
+    ran = cli(*run, "--resume")
+    assert ran.code == 0, ran.err
+    assert "the end of its answers is not used" in ran.err
+    assert f"resumed behind {forced} records" in ran.err
     assert out.read_text() == cli("predict", model, source, "-q").out
 
 
