@@ -12,10 +12,11 @@ Exception
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from typing_extensions import override
 
@@ -59,8 +60,25 @@ class DataError(BertftError):
     exit_code = 3
 
 
+_ROOM = "make room there, or name another place"
+_WAYS_OUT = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: f"the quota is used up: {_ROOM}",
+    errno.EFBIG: "files may not become so large: `ulimit -f` shows the limit, `ulimit -f unlimited` lifts it",
+    errno.ENOENT: "the directory has gone; name one that stays",
+    errno.EROFS: "the file system is read-only; name another place",
+    errno.EACCES: "the directory may not be written; name another place",
+}
+
+
 class OutputError(DataError):
-    """What is written cannot be: a full disk, a quota, a directory that has gone."""
+    """What is written cannot be: a full disk, a quota, a limit, a directory that has gone or may not be written."""
+
+    @classmethod
+    def of(cls, error: OSError, place: object) -> Self:
+        """Return the error for what the system said about writing `place`."""
+        fact = error.strerror or str(error) or type(error).__name__
+        return cls(f"cannot write: {fact}", place=place, help=_WAYS_OUT.get(error.errno or 0))
 
 
 class ModelError(BertftError):

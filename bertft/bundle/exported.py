@@ -124,22 +124,22 @@ def _damaged(path: Path, fact: str) -> ModelError:
 
 
 def _fingerprints(model: Path) -> dict[str, str]:
-    """Return a hash of each file of weights that is there: of its size and of blocks spread over it.
+    """Return the fingerprint of each file of weights that is there."""
+    return {name: fingerprint(model / name) for name in _WEIGHTS if (model / name).is_file()}
+
+
+def fingerprint(path: Path) -> str:
+    """Return a hash of a file of weights: of its size and of blocks spread over it.
 
     Training changes every block of them; to hash all would take longer than all else at the start.
     """
-    found = {}
-    for name in _WEIGHTS:
-        if not (model / name).is_file():
-            continue
-        with (model / name).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            digest = hashlib.sha256(str(size).encode())
-            for i in range(_SAMPLES):
-                file.seek(size * i // _SAMPLES)
-                digest.update(file.read(_SAMPLE_BYTES))
-        found[name] = digest.hexdigest()
-    return found
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.sha256(str(size).encode())
+        for i in range(_SAMPLES):
+            file.seek(size * i // _SAMPLES)
+            digest.update(file.read(_SAMPLE_BYTES))
+    return digest.hexdigest()
 
 
 def installed() -> list[EngineName]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from typing import Annotated, Literal
 
 import typer
 
 from bertft.cli import options
+from bertft.console import command
 from bertft.data.row import OnError
 from bertft.errors import UsageError
 
@@ -23,6 +25,13 @@ def predict_command(
         str, typer.Option(help="auto, jsonl, csv, tsv or conll; auto: tables and column files stay what they are.")
     ] = "auto",
     out: Annotated[str | None, typer.Option(metavar="FILE", help="Write here, not to stdout.")] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with what an interrupted run left of --out; start where there is nothing."
+        ),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start again where --out is unfinished.")] = False,
     on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = "fail",
     field: Annotated[str, typer.Option(help="The name of the field that is added.")] = "prediction",
     scores: Annotated[bool, typer.Option("--scores", help="Add the probability of every answer.")] = False,
@@ -59,7 +68,16 @@ def predict_command(
                 f"there is no file {name[:60]!r}",
                 help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",
             )
-    from bertft.inference.predict import Options, Shard, open_out, predict
+    if resume and out is None:
+        raise UsageError("--resume continues a file that was not finished", help="`--out FILE` names it")
+    if resume and overwrite:
+        raise UsageError("--resume continues and --overwrite starts again: one of them")
+    from bertft.inference.identity import check_resumable
+    from bertft.inference.output import open_out
+    from bertft.inference.predict import Options, Shard, predict
+
+    if resume:
+        check_resumable(inputs)
 
     settings = Options(
         format=format,
@@ -81,9 +99,13 @@ def predict_command(
             raise UsageError("--engine ray takes files, and a folder for the answers", help="`--out FOLDER` names it")
         if shard is not None or unbuffered:
             raise UsageError("--engine ray shares the records out by itself", help="leave out --shard and --unbuffered")
+        if overwrite:
+            raise UsageError(
+                "--engine ray writes to a folder of its own", help="leave out --overwrite, remove the folder"
+            )
         from bertft.inference.cluster import predict_on_ray
 
-        predict_on_ray(model, inputs, out=out, options=settings, workers=workers)
+        predict_on_ray(model, inputs, out=out, options=settings, workers=workers, resume=resume, again=_again())
         return
     part = None
     if shard is not None:
@@ -92,5 +114,15 @@ def predict_command(
             raise UsageError(f"--shard {shard!r} is not I/N with I from 1 to N", help="for example `--shard 1/4`")
         part = Shard(index, count)
 
-    with open_out(out) as stream:
+    with open_out(out, resume=resume, overwrite=overwrite, again=_again()) as stream:
         predict(model, inputs, out=stream, options=settings, shard=part)
+
+
+def _again() -> str | None:
+    """Return the command that continues this one."""
+    given = command()
+    if given is None:
+        return None
+    kept = [argument for argument in given if argument not in ("--resume", "--overwrite")]
+    end = kept.index("--") if "--" in kept else len(kept)
+    return shlex.join(["bertft", *kept[:end], "--resume", *kept[end:]])

@@ -3,28 +3,35 @@
 A part is some records of one file. A worker answers it with the same code as `predict` and writes it to a file of its
 own, which gets its name when it is whole: a part whose worker was killed is answered again, and no record is lost or
 stands twice. Sorted by name, the files joined are what `predict` writes: only the first has a table's header.
+
+Until all parts are there, `OUT/.run.json` says which run they are of and which they are: `--resume` answers the rest.
 """
 
 from __future__ import annotations
 
 import glob
+import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertft.bundle.store import Bundle, open_bundle
-from bertft.console import QUIET, say, set_level
+from bertft.console import QUIET, say, set_level, warn
 from bertft.data import formats
-from bertft.errors import BertftError, DataError, UsageError, first_line
+from bertft.errors import BertftError, DataError, OutputError, UsageError, first_line
 from bertft.inference.engine import Engine
-from bertft.inference.predict import Options, Shard, answer_all, open_out
+from bertft.inference.identity import check_same, identity
+from bertft.inference.output import Answers, open_out
+from bertft.inference.predict import Options, Shard, answer_all
 from bertft.inference.writers import default_target
+from bertft.signals import Interrupted
 
 _PARTS_PER_WORKER = 4
 """At least, where there are fewer files: a worker that is slow or killed holds the others up for less."""
+_NOTE = ".run.json"
 _LEAST_BYTES = 2**20
 """Of a part: each costs a reading of its file."""
 
@@ -71,7 +78,9 @@ class Worker:
         if self._bundle is None or self._engine is None:
             self._bundle = open_bundle(self._model, allow_pickle=self._options.allow_pickle)
             self._engine = self._options.load(self._bundle)
-        with open_out(part.out) as stream:
+        with open_out(part.out, overwrite=True) as stream:
+            if isinstance(stream, Answers):
+                stream.begin(None)
             answers = answer_all(
                 self._bundle,
                 self._engine,
@@ -85,20 +94,33 @@ class Worker:
 
 
 def predict_on_ray(
-    model: str, inputs: Sequence[str], *, out: str, options: Options, workers: int | None = None
+    model: str,
+    inputs: Sequence[str],
+    *,
+    out: str,
+    options: Options,
+    workers: int | None = None,
+    resume: bool = False,
+    again: str | None = None,
 ) -> None:
     """Answer every record of the files (directories and patterns stand for the files in them) into the folder `out`.
 
-    `workers` are as many as the cluster has GPUs, or CPUs, if they are not given. Raises UsageError where Ray is not
-    installed, DataError for an input that is not there, or the first error of a part; the other parts are kept.
+    `workers` are as many as the cluster has GPUs, or CPUs, if they are not given. `resume` answers the parts that an
+    interrupted run has left; `again` is the command that does. Raises UsageError where Ray is not installed, DataError
+    for an input that is not there, or the first error of a part; the other parts are kept.
     """
     paths = [path for name in inputs for path in files_of(name)]
-    folder = Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            "the answers need a folder of their own", place=out, help="name one that is empty, or not there"
+    folder, note = Path(out), Path(out) / _NOTE
+    unfinished = note.is_file()
+    if folder.exists() and not (resume and unfinished) and (not folder.is_dir() or any(folder.iterdir())):
+        advice = (
+            "`--resume` answers the parts that are missing" if unfinished else "name one that is empty, or not there"
         )
+        raise UsageError("the answers need a folder of their own", place=out, help=advice)
     bundle = open_bundle(model, allow_pickle=options.allow_pickle)  # what is wrong with it is said before Ray starts
+    asked = {"--device": options.device, "--backend": options.backend, "--precision": options.precision}
+    run = identity(bundle, paths, {**options.recorded(), **asked, "--batch-tokens": options.batch_tokens})
+    before = _begun(note, run) if resume and unfinished else None
     kinds = {default_target(options.open(bundle, path).format): path for path in paths}
     if (to := formats.parse_format(options.to)) is None and len(kinds) > 1:
         fact = f"{' and '.join(kinds.values())} would be answered in {len(kinds)} formats"
@@ -107,12 +129,22 @@ def predict_on_ray(
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if options.device in ("auto", "cuda") else 0
     workers = workers or gpus or max(1, int(resources.get("CPU", 1)))
-    parts = _parts(
+    parts = before or _parts(
         paths, folder, workers, to or next(iter(kinds)), lambda path: sum(1 for _ in options.open(bundle, path).rows)
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if before is None:
+            note.write_text(json.dumps({"run": run, "parts": [asdict(part) for part in parts]}), encoding="utf-8")
+    except OSError as error:
+        raise OutputError.of(error, out) from error
     say(f"ray: {len(paths):,} files in {len(parts):,} parts, {workers} workers")
-    rows = [{"part": asdict(part)} for part in parts]
+    rows = [{"part": asdict(part)} for part in parts if not os.path.exists(part.out)]
+    if resume:
+        say(f"{len(parts) - len(rows):,} parts were answered before" if before else "nothing to resume: this starts")
+    if not rows:
+        note.unlink()
+        return
     location = os.path.abspath(model) if os.path.isdir(model) else model
     try:
         done = (
@@ -128,14 +160,37 @@ def predict_on_ray(
             .take_all()
         )
     except ray.exceptions.RayError as error:
-        raise DataError(
-            f"ray could not finish: {first_line(error)}", help=f"the parts that are done are in {out}"
-        ) from error
+        advice = f"the parts that are done are in {out}; with `--resume` the others are answered{_command(again)}"
+        raise DataError(f"ray could not finish: {first_line(error)}", help=advice) from error
+    except (KeyboardInterrupt, Interrupted):
+        warn(f"the parts that are done are in {out}; with `--resume` the others are answered{_command(again)}")
+        raise
     wrong = [row["error"] for row in done if row["error"]]
     if wrong:
-        raise DataError(f"{wrong[0]}\n{len(wrong):,} of {len(done):,} parts failed; the others are in {out}")
+        fact = f"{wrong[0]}\n{len(wrong):,} of {len(done):,} parts failed; the others are in {out}"
+        raise DataError(fact, help=f"with `--resume` they are tried again{_command(again)}")
+    note.unlink()
     answered, failed = (sum(row[key] for row in done) for key in ("answered", "failed"))
     say(f"{answered:,} records answered, {failed:,} bad, in {len(done):,} files in {out}")
+
+
+def _command(again: str | None) -> str:
+    return f": {again}" if again else ""
+
+
+def _begun(note: Path, run: Mapping[str, Any] | None) -> list[Part] | None:
+    """Return the parts of the run that is to be resumed; raises UsageError where it is another one than `run`."""
+    try:
+        stored = json.loads(note.read_text(encoding="utf-8"))
+        parts, before = [Part(**part) for part in stored["parts"]], dict(stored["run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UsageError(
+            "what was written down of the run is damaged", place=note, help="name another folder"
+        ) from None
+    # a part that is whole without regard to bad records had none
+    free = ("--on-error",) if before.get("--on-error") == "fail" else ()
+    check_same(before, run or {}, place=str(note.parent), free=free)
+    return parts
 
 
 def files_of(name: str) -> list[str]:

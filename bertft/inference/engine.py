@@ -48,6 +48,8 @@ class Engine:
     window: WindowSize
     backend: Backend
     batch_tokens: int = BATCH_TOKENS["cpu"]
+    runs_on: str = ""
+    """The device, the backend and the precision."""
 
     def predict(self, examples: Sequence[Any]) -> tuple[list[Any], Counts]:
         """Return one prediction per example, in order, and what tokenization met."""

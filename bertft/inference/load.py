@@ -49,7 +49,7 @@ def engine(
         engine, dtype = _engine(found, backend, precision)
         loaded: Backend = load_export(found, engine, dtype, bundle.tokenizer.pad)
         say(f"using cpu, {engine}, {dtype}, exported")
-        kind = "cpu"
+        kind, runs_on = "cpu", f"cpu, {engine}, {dtype}"
     else:
         if find_spec("torch") is None:
             raise ModelError("there is no torch to run the model with", help=f"`pip install torch`, or {_EXPORT}")
@@ -67,8 +67,9 @@ def engine(
             pytorch.keep_memory()
         loaded = TorchBackend(model, bundle.tokenizer.pad, precision == "bf16")
         say(f"using {pytorch.describe(where, precision)}")
+        runs_on = f"{kind}, torch, {precision}"
     size = batch_tokens or BATCH_TOKENS[kind]
-    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size)
+    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size, runs_on)
 
 
 def load_export(export: Export, engine: EngineName, dtype: Dtype, pad: int) -> Backend:

@@ -1,37 +1,32 @@
 """`predict`: the Unix filter. One answer per input record, in order, the input's own fields kept, memory bounded.
 
-A file is cut into chunks by record number alone, so the same file gives the same bytes. An input that may pause (a
-pipe) also ends a chunk when nothing came for 50 ms, so that `tail -f log | bertft predict MODEL` answers.
+A run that was interrupted can be gone on with behind any chunk: its bytes are those of one run.
 """
 
 from __future__ import annotations
 
 import os
-import queue
-import sys
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, islice
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from bertft.bundle.store import Bundle, open_bundle
 from bertft.console import say, warn
 from bertft.data import formats
 from bertft.data.formats import Format, Input
-from bertft.data.row import OnError, Row, take
-from bertft.errors import DataError, UsageError
-from bertft.inference.engine import LOOK_AHEAD, Engine
+from bertft.data.row import OnError, Row
+from bertft.errors import DataError, OutputError, UsageError
+from bertft.inference.chunks import chunks
+from bertft.inference.engine import Engine
 from bertft.inference.evaluate import report_counts
+from bertft.inference.identity import identity
 from bertft.inference.load import BackendName, Precision, engine
+from bertft.inference.output import Answers
 from bertft.inference.writers import Writer, default_target, writer
 from bertft.tasks.base import Counts
 
-PAUSE_SECONDS = 0.05
-_FIRST_CHUNK = 32  # chunks double from here to LOOK_AHEAD, so that the first answers of a long file come soon
 _TOLD = 5  # failures that are printed one by one; the rest is counted
 
 
@@ -69,9 +64,16 @@ class Filter:
     """What stands before the first answer."""
     headed: bool = True
     """Whether it is written."""
+    mark: dict[str, Any] | None = None
+    """After a block of `answer`: where to go on behind it; None where it ends within a chunk."""
 
-    def answer(self, opened: Input, *, unbuffered: bool = False) -> Iterator[bytes]:
-        """Yield the output of one input, chunk by chunk.
+    def restore(self, mark: Mapping[str, Any]) -> None:
+        """Take up what was met before a mark."""
+        self.answered, self.failed, self.header = mark["answered"], mark["failed"], mark["header"]
+        self.counts = Counts(**mark["counts"])
+
+    def answer(self, opened: Input, *, unbuffered: bool = False, skip: int = 0) -> Iterator[bytes]:
+        """Yield the output of one input, chunk by chunk, without that of the first `skip` records.
 
         Raises DataError for the first bad record where `on_error` is `fail`, after the answers to those before it.
         """
@@ -84,10 +86,20 @@ class Filter:
         if opened.format == "conll" and self.to not in (None, "conll"):
             rest = (row for row in rest if row.error or row.values["tokens"])  # not what follows the last sentence
         begun = False
+        done = 0
         read: deque[tuple[list[Row], list[Any]]] = deque()  # chunks that have no answers yet
 
         def examples() -> Iterator[list[Any]]:
-            for rows in chunks(rest, live=live, unbuffered=unbuffered):
+            nonlocal begun, done
+            for chunk in chunks(rest, live=live, unbuffered=unbuffered):
+                rows = chunk
+                if done < skip:  # answered before: what remains is cut into the same chunks
+                    if not begun:
+                        self._begin(out, chunk, opened)
+                    rows = chunk[skip - done :]
+                    begun, done = True, done + len(chunk) - len(rows)
+                    if not rows:
+                        continue
                 parsed = [self._parse(row) for row in rows]
                 read.append((rows, parsed))
                 yield [example for example in parsed if not isinstance(example, DataError)]
@@ -100,8 +112,7 @@ class Filter:
             predictions = iter(found)
             block: list[bytes] = []
             if not begun:
-                first = next((row for row in rows if row.values), rows[0])
-                block.append(self._head(out, first, opened))
+                block.append(self._begin(out, rows, opened))
                 begun = True
             for row, example in zip(rows, parsed, strict=True):
                 try:
@@ -111,14 +122,28 @@ class Filter:
                     self.answered += 1
                 except DataError as error:
                     if self.on_error == "fail":
+                        self.mark = None
                         yield b"".join(block)
                         raise
                     self._tell(error)
                     if self.on_error == "null":
                         block.append(_encoded(out.null(row), out.encoding, row))
+            done += len(rows)
+            self.mark = {
+                "records": done,
+                "answered": self.answered,
+                "failed": self.failed,
+                "header": self.header,
+                "counts": asdict(self.counts),
+            }
             yield b"".join(block)
         if not begun:
+            self.mark = None
             yield self._head(out, None, opened)
+
+    def _begin(self, out: Writer, rows: Sequence[Row], opened: Input) -> bytes:
+        """Return what stands before the answers to the first chunk of an input."""
+        return self._head(out, next((row for row in rows if row.values), rows[0]), opened)
 
     def _head(self, out: Writer, first: Row | None, opened: Input) -> bytes:
         """Return what stands before the answers to an input: of several tables, the header of the first."""
@@ -188,6 +213,20 @@ class Options:
             precision=self.precision,
         )
 
+    def recorded(self) -> dict[str, Any]:
+        """Return those that the bytes of the output depend on, by the names that they are given with."""
+        columns = ",".join(f"{role}={name}" for role, name in sorted((self.columns or {}).items()))
+        return {
+            "--format": self.format,
+            "--to": self.to,
+            "--encoding": self.encoding,
+            "--columns": columns or None,
+            "--field": self.field,
+            "--on-error": self.on_error,
+            "--scores": self.scores,
+            "--unbuffered": self.unbuffered,
+        }
+
 
 def predict(
     model: str,
@@ -216,7 +255,14 @@ def predict(
     ready = options.load(bundle)
     bounds = shard.bounds([sum(1 for _ in options.open(bundle, path).rows) for path in inputs]) if shard else None
     headed = shard is None or shard.index == 1
-    answers = answer_all(bundle, ready, inputs, out=out, options=options, bounds=bounds, headed=headed, first=first)
+    mark = None
+    if isinstance(out, Answers):
+        known = {**options.recorded(), "--shard": shard and f"{shard.index}/{shard.count}"}
+        known |= {"--batch-tokens": ready.batch_tokens, "the engine": ready.runs_on}
+        mark = out.begin(identity(bundle, inputs, known))
+    answers = answer_all(
+        bundle, ready, inputs, out=out, options=options, bounds=bounds, headed=headed, first=first, mark=mark
+    )
     report_counts(answers.counts)
     if answers.failed:
         fate = "left out" if options.on_error == "skip" else "answered with null"
@@ -233,28 +279,39 @@ def answer_all(
     bounds: Sequence[tuple[int, int | None]] | None = None,
     headed: bool = True,
     first: Input | None = None,
+    mark: Mapping[str, Any] | None = None,
 ) -> Filter:
     """Answer the inputs with an engine that is loaded, as `predict` does; return what was met.
 
     `bounds` are the first record of each and the one after the last, `headed` says whether a table's header is written.
-    `first` is the first input, where it is open already.
+    `first` is the first input, where it is open already. `mark` is where an interrupted run is gone on with. Raises
+    OutputError where `out` takes no more.
     """
     target = formats.parse_format(options.to)
     answers = Filter(ready, target, options.field, options.on_error, options.scores, headed=headed)
     first = first or options.open(bundle, inputs[0])
+    if mark is not None:
+        answers.restore(mark)
     for i, path in enumerate(inputs):
+        if mark is not None and i < mark["input"]:
+            continue
+        skip = mark["records"] if mark is not None and i == mark["input"] else 0
         current = first if i == 0 else options.open(bundle, path)
         if bounds is not None:
             current = replace(current, rows=islice(current.rows, *bounds[i]))
         if target is None and default_target(current.format) != default_target(first.format):
             raise UsageError(f"{path} and {inputs[0]} would be answered in two formats", help="`--to jsonl` takes one")
         say(current.describe())
-        for block in answers.answer(current, unbuffered=options.unbuffered):
+        for block in answers.answer(current, unbuffered=options.unbuffered, skip=skip):
             try:
                 out.write(block)
                 out.flush()
+                if isinstance(out, Answers) and answers.mark is not None:
+                    out.record({"input": i, **answers.mark})
             except BrokenPipeError:
                 return answers
+            except OSError as error:
+                raise OutputError.of(error, getattr(out, "name", None)) from error
     return answers
 
 
@@ -268,85 +325,3 @@ def _encoded(text: str, encoding: str, row: Row) -> bytes:
             place=row.place,
             help="`--to jsonl` writes UTF-8",
         ) from None
-
-
-def chunks(rows: Iterator[Row], *, live: bool, unbuffered: bool = False) -> Iterator[list[Row]]:
-    """Yield the rows in chunks of 32, 64, … 1024; of a live input also what is there when it pauses for 50 ms.
-
-    `unbuffered` yields each row by itself.
-    """
-    if unbuffered:
-        yield from ([row] for row in rows)
-        return
-    size = _FIRST_CHUNK
-    feed = _Feed(rows) if live else None
-    while chunk := feed.take(size) if feed else take(rows, size):
-        yield chunk
-        size = min(2 * size, LOOK_AHEAD)
-
-
-class _Feed:
-    """Rows read ahead by a thread of their own, at most LOOK_AHEAD of them."""
-
-    def __init__(self, rows: Iterator[Row]) -> None:
-        self._queue: queue.Queue[Row | BaseException | None] = queue.Queue(LOOK_AHEAD)
-        self._failure: BaseException | None = None
-        self._ended = False
-        threading.Thread(target=self._read, args=(rows,), daemon=True).start()
-
-    def _read(self, rows: Iterator[Row]) -> None:
-        try:
-            for row in rows:
-                self._queue.put(row)
-        except BaseException as error:  # handed to the thread that takes the rows
-            self._queue.put(error)
-        else:
-            self._queue.put(None)
-
-    def take(self, size: int) -> list[Row]:
-        """Return up to `size` rows, fewer after a pause; nothing at the end. Raises what the reading raised."""
-        taken: list[Row] = []
-        while len(taken) < size and not self._ended:
-            try:
-                item = self._queue.get(timeout=PAUSE_SECONDS if taken else None)
-            except queue.Empty:
-                break
-            if isinstance(item, Row):
-                taken.append(item)
-            else:
-                self._ended, self._failure = True, item
-        if not taken and self._failure is not None:
-            raise self._failure
-        return taken
-
-
-@contextmanager
-def open_out(path: str | None) -> Iterator[BinaryIO]:
-    """Open stdout, or the file that `--out` names: it is written as `FILE.partial` and renamed when all is done.
-
-    Raises UsageError for a place that cannot be written. What was answered before a failure stays in the partial file.
-    """
-    if path is None:
-        yield sys.stdout.buffer
-        return
-    if os.path.isdir(path):
-        raise UsageError("this is a directory, not a file to write to", place=path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "wb") as stream:  # a pipe or a device is written to, not replaced
-            yield stream
-        return
-    partial = Path(f"{path}.partial")
-    try:
-        stream = partial.open("wb")
-    except OSError as error:
-        raise UsageError(f"cannot write: {error.strerror}", place=path) from None
-    try:
-        with stream:
-            yield stream
-        partial.replace(path)
-    except BaseException:
-        if partial.exists() and partial.stat().st_size:
-            warn(f"the answers so far are in {str(partial)!r}")
-        else:
-            partial.unlink(missing_ok=True)
-        raise

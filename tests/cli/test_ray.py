@@ -89,7 +89,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(model: Path, tmp_path: Path) 
     killed = 0
     deadline = time.monotonic() + 120
     while not killed and running.poll() is None and time.monotonic() < deadline:
-        if out.is_dir() and any(out.iterdir()):  # a worker is at it
+        if out.is_dir() and any(path.name[0] != "." for path in out.iterdir()):  # a worker is at it
             for worker in workers_of(running.pid)[:1]:
                 os.kill(worker, signal.SIGKILL)
                 killed = worker
@@ -142,7 +142,20 @@ def test_what_a_part_cannot_answer_is_said_and_the_others_are_kept(model: Path, 
     assert "part-01.jsonl:2" in done.stderr
     assert "1 of 2 parts failed" in done.stderr
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "out" / "0-part-00-1-of-1.jsonl").read_bytes() == plain(model, paths[:1], tmp_path / "p.jsonl")
+    first = tmp_path / "out" / "0-part-00-1-of-1.jsonl"
+    assert first.read_bytes() == plain(model, paths[:1], tmp_path / "p.jsonl")
+    written = first.stat()
+    resumed = [*command(model, str(tmp_path / "part-*.jsonl"), tmp_path / "out"), "--resume", "--on-error", "null"]
+    done = subprocess.run([*resumed, "--field", "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "--field (prediction before, x now)" in done.stderr
+    done = subprocess.run(resumed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1 parts were answered before" in done.stderr
+    assert (first.stat().st_ino, first.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    expected = tmp_path / "null.jsonl"
+    assert main(["predict", str(model), *map(str, paths), "--out", str(expected), "-q", "--on-error", "null"]) == 0
+    assert joined(tmp_path / "out") == expected.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,8 @@ def test_what_a_part_cannot_answer_is_said_and_the_others_are_kept(model: Path, 
         (["{in}"], "takes files, and a folder"),
         (["--out", "{out}"], "takes files, and a folder"),
         (["{in}", "--out", "{out}", "--shard", "1/2"], "shares the records out by itself"),
+        (["{in}", "--out", "{out}", "--overwrite"], "leave out --overwrite"),
+        (["{full}", "--out", "{here}", "--resume"], "the answers need a folder of their own"),
         (["{full}", "--out", "{here}"], "the answers need a folder of their own"),
         (["{missing}*.jsonl", "--out", "{out}"], "there is no such file"),
     ],
