@@ -21,8 +21,8 @@ from bertft.errors import ModelError, UsageError
 from bertft.inference.batches import by_window, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
-_ONEDNN = ("could not create a primitive", "could not create a memory object", "could not execute a primitive")
-"""What oneDNN says where it gets no memory for its scratch space."""
+_NO_MEMORY = ("could not create a primitive", "could not create a memory object", "can't start new thread")
+"""What oneDNN says where it gets no memory for its scratch space, and Python where it gets none for a stack."""
 _LEAST_BF16_WIDTH = 128
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h of glibc
 
@@ -103,7 +103,7 @@ def out_of_memory(error: Exception) -> bool:
 
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or should_reduce_batch_size(error):
         return True
-    return any(text in str(error) for text in _ONEDNN)
+    return any(text in str(error) for text in _NO_MEMORY)
 
 
 def choose_device(name: str) -> torch.device:

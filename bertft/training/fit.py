@@ -17,9 +17,9 @@ from bertft.bundle import store
 from bertft.console import ERRORS, is_main_process, say, warn
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
-from bertft.errors import UsageError
+from bertft.errors import ModelError, UsageError
 from bertft.inference.engine import BATCH_TOKENS, Engine
-from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, takes_segments
+from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
 from bertft.training import checkpoints, cpu, parallel
 from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
@@ -142,6 +142,11 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
         trainer.check()
     except ImportError as error:  # an optimizer or a reporter of another package
         raise UsageError(f"the recipe's `trainer:` needs a package: {' '.join(str(error).split())}") from error
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        advice = "smaller batches (`--set batch_tokens=512`), shorter windows or a smaller encoder need less"
+        raise ModelError("there is not enough memory for this training", help=advice) from error
     model.eval()
     if (scale := job.task.scale) is not None:
         fold_scale(model, scale.mean, scale.deviation)

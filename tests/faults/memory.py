@@ -10,7 +10,25 @@ from collections import Counter
 from pathlib import Path
 
 _GIB = 2**30
-_WORDS = "the claim about broken glass was refused because nobody had asked for a second opinion in time".split()
+_WORDS = [
+    "the",
+    "claim",
+    "about",
+    "broken",
+    "glass",
+    "was",
+    "refused",
+    "because",
+    "nobody",
+    "had",
+    "asked",
+    "for",
+    "a",
+    "second",
+    "opinion",
+    "in",
+    "time",
+]
 
 
 def run(*, quick: bool, seed: int) -> dict[str, int | float]:
