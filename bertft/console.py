@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,16 @@ def set_command(arguments: Sequence[str]) -> None:
 def command() -> tuple[str, ...] | None:
     """Return the arguments of the command; None where there is none, as of a function that is called from Python."""
     return _command.get()
+
+
+def resuming(*more: str, without: str = "") -> str | None:
+    """Return the command with `--resume` and `more`, as a shell takes it; None where there is no command."""
+    given = _command.get()
+    if given is None:
+        return None
+    kept = [part for part in given if part not in ("--resume", without)]
+    end = kept.index("--") if "--" in kept else len(kept)
+    return shlex.join(["bertft", *kept[:end], *more, "--resume", *kept[end:]])
 
 
 def is_main_process() -> bool:

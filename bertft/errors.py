@@ -75,10 +75,16 @@ class OutputError(DataError):
     """What is written cannot be: a full disk, a quota, a limit, a directory that has gone or may not be written."""
 
     @classmethod
-    def of(cls, error: OSError, place: object) -> Self:
-        """Return the error for what the system said about writing `place`."""
+    def of(cls, error: OSError, place: object, *, help: str | None = None) -> Self:
+        """Return the error for what the system said about writing `place`; `help` says more than the usual way out."""
         fact = error.strerror or str(error) or type(error).__name__
-        return cls(f"cannot write: {fact}", place=place, help=_WAYS_OUT.get(error.errno or 0))
+        ways = [way for way in (_WAYS_OUT.get(error.errno or 0), help) if way]
+        return cls(f"cannot write: {fact}", place=place, help="; ".join(ways) or None)
+
+    @staticmethod
+    def is_said_by(error: OSError) -> bool:
+        """Say whether an error of the system is one of writing, wherever it comes up."""
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class ModelError(BertftError):

@@ -6,8 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
-from bertft.errors import BertftError, printable
+from bertft.errors import BertftError, OutputError, printable
 
 INTERRUPTED, BUG = 130, 70
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error, error.exit_code)
     except BrokenPipeError:
         # the reader has gone (`| head`): nothing is wrong, and stdout must not complain at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted", None, INTERRUPTED)
@@ -50,11 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = "a smaller encoder, smaller batches or shorter windows need less"
         return _fail(f"there is not enough memory\n   help: {advice}", error, 4)
     except OSError as error:
+        if OutputError.is_said_by(error):
+            if error.filename is None:
+                _drop_stdout()
+            return _fail(str(OutputError.of(error, error.filename or "<stdout>")), error, OutputError.exit_code)
         place = f"\n  --> {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", error, BUG)
     except Exception as error:
         advice = "this is a bug; `-v` shows where, please report it with the command"
         return _fail(f"{type(error).__name__}: {error}\n   help: {advice}", error, BUG)
+
+
+def _drop_stdout() -> None:
+    """Let what is left for stdout go nowhere: Python would try once more at its end, and complain once more."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, error: BaseException | None, code: int) -> int:

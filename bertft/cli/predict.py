@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from typing import Annotated, Literal
 
 import typer
 
 from bertft.cli import options
-from bertft.console import command
+from bertft.console import resuming
 from bertft.data.row import OnError
 from bertft.errors import UsageError
 
@@ -105,7 +104,15 @@ def predict_command(
             )
         from bertft.inference.cluster import predict_on_ray
 
-        predict_on_ray(model, inputs, out=out, options=settings, workers=workers, resume=resume, again=_again())
+        predict_on_ray(
+            model,
+            inputs,
+            out=out,
+            options=settings,
+            workers=workers,
+            resume=resume,
+            again=resuming(without="--overwrite"),
+        )
         return
     part = None
     if shard is not None:
@@ -114,15 +121,5 @@ def predict_command(
             raise UsageError(f"--shard {shard!r} is not I/N with I from 1 to N", help="for example `--shard 1/4`")
         part = Shard(index, count)
 
-    with open_out(out, resume=resume, overwrite=overwrite, again=_again()) as stream:
+    with open_out(out, resume=resume, overwrite=overwrite, again=resuming(without="--overwrite")) as stream:
         predict(model, inputs, out=stream, options=settings, shard=part)
-
-
-def _again() -> str | None:
-    """Return the command that continues this one."""
-    given = command()
-    if given is None:
-        return None
-    kept = [argument for argument in given if argument not in ("--resume", "--overwrite")]
-    end = kept.index("--") if "--" in kept else len(kept)
-    return shlex.join(["bertft", *kept[:end], "--resume", *kept[end:]])

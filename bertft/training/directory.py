@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bertft.bundle.store import MANIFEST
-from bertft.console import command, is_main_process, warn
+from bertft.console import command, is_main_process, resuming, warn
 from bertft.errors import OutputError, UsageError
 from bertft.training.checkpoints import settle
 
@@ -117,13 +116,9 @@ class RunDirectory:
 
     def _continuing(self) -> str:
         """Return how the run is continued, as a sentence."""
-        given = command()
-        if given is None:
-            return "the same command with `--resume` continues it"
-        options = [part.partition("=")[0] for part in given]
-        added = [*(() if "--out" in options else ("--out", str(self.target))), "--resume"]
-        line = shlex.join(["bertft", *(part for part in given if part != "--resume"), *added])
-        return f"to continue it:\n  {line}"
+        named = any(part.partition("=")[0] == "--out" for part in command() or ())
+        line = resuming(*(() if named else ("--out", str(self.target))))
+        return f"to continue it:\n  {line}" if line else "the same command with `--resume` continues it"
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -226,25 +221,22 @@ def writing(place: Path, *, help: str | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = _reason(error, place)
-        if reason is None:
+        found = error if isinstance(error, OSError) else _of_library(error, place)
+        if found is None:
             raise
-        raise OutputError(f"cannot be written: {reason}", place=place, help=help) from error
+        raise OutputError.of(found, place, help=help) from error
 
 
-def _reason(error: BaseException | None, place: Path) -> str | None:
-    """Return why a file could not be written, None for an error of another kind."""
-    if isinstance(error, OSError):
-        return error.strerror or str(error)
+def _of_library(error: Exception, place: Path) -> OSError | None:
+    """Return what the system said to torch or safetensors, which write files by themselves; None for other errors."""
     text = str(error)
-    # torch and safetensors write files by themselves, and say it so
     if number := re.search(r"\(os error (\d+)\)", text):
-        return os.strerror(int(number[1]))
+        return OSError(int(number[1]), os.strerror(int(number[1])))
     if any(part in text for part in ("PytorchStreamWriter", "inline_container", "iostream", "unexpected pos")):
         with suppress(OSError):
             if shutil.disk_usage(place if place.exists() else place.parent).free < 2**20:
-                return os.strerror(errno.ENOSPC)
-        return text.splitlines()[0][:200]
+                return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return OSError(errno.EIO, "a file was not written to its end: the disk is full, or a limit is reached")
     return None
 
 

@@ -70,7 +70,7 @@ class ResumableTrainer(Trainer):
         if not folder.parent.is_dir():
             raise OutputError("the directory of this run has gone", place=folder.parent)
         written = folder / _NEW / f"checkpoint-{self.state.global_step}"
-        with writing(folder, help="make room there; the same command with `--resume` goes on from the last checkpoint"):
+        with writing(folder, help="`--resume` goes on from the last checkpoint"):
             if self.is_world_process_zero():
                 shutil.rmtree(folder / _NEW, ignore_errors=True)
             parallel.wait()
