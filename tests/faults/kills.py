@@ -12,7 +12,8 @@ from pathlib import Path
 from tests.faults.runs import Setup, at_random, checkpoints, result, running, setups
 
 _MOMENTS = ("steps", "evaluation", "checkpoint", "end")
-_KILLS = 30
+_KILLS = 10
+"""Of each kind of training: 40 a task."""
 
 
 def run(*, quick: bool, seed: int) -> dict[str, int | float]:
