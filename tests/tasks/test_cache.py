@@ -119,7 +119,12 @@ def test_a_torn_entry_is_read_anew(encoder: Path, tmp_path: Path, kept: Path) ->
     data, dev = files("ner", tmp_path)
     first = essence(planned("ner", data, dev, encoder))
     entry = next(kept.iterdir())
-    for name, content in (("ids.npy", b"\x93NUMPY"), ("prepared.json", b"{"), ("prepared.json", b"{}"), ("kind", None)):
+    for name, content in (
+        ("ids.npy", b"\x93NUMPY"),
+        ("prepared.json", b"{"),
+        ("prepared.json", b"{}"),
+        ("items.json", None),
+    ):
         path = entry / name
         before = path.read_bytes()
         path.unlink()

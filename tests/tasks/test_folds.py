@@ -70,10 +70,10 @@ def run(base: Callable[[str], Path], data: Path, tmp_path_factory: pytest.TempPa
     real = fitting.fit
 
     def watched(job: Any, *arguments: Any, **named: Any) -> Any:
-        model, engine = real(job, *arguments, **named)
+        trained = real(job, *arguments, **named)
         dev = job.dev.examples if job.dev else []
-        fits.append(Fitted(list(job.train.examples), list(dev), dict(job.recipe.trainer), engine))
-        return model, engine
+        fits.append(Fitted(list(job.train.examples), list(dev), dict(job.recipe.trainer), trained.engine))
+        return trained
 
     out = tmp_path_factory.mktemp("out") / "model"
     with pytest.MonkeyPatch.context() as patch:
