@@ -166,7 +166,8 @@ def header(dialect: Dialect, names: Sequence[str]) -> str:
 
 def line(dialect: Dialect, cells: Sequence[str]) -> str:
     """Return a record of a table that is new."""
-    return dialect.delimiter.join(_written(cell, dialect) for cell in cells) + dialect.line_end
+    written = dialect.delimiter.join(_written(cell, dialect) for cell in cells)
+    return (written or '""') + dialect.line_end  # a record of one empty cell is no blank line
 
 
 def inert(cell: str) -> str:

@@ -335,3 +335,14 @@ def test_the_dialect_of_what_csv_writes_is_found(rows: list[tuple[str, str]]) ->
 def test_no_quote_in_an_unquoted_table_loses_or_joins_records(rows: list[tuple[str, str]]) -> None:
     data = 'sentence\tlabel\nhe said "no" twice\t0\n" and\t1\n' + "".join("\t".join(row) + "\n" for row in rows)
     assert len(cells(data)) == len(rows) + 2
+
+
+def test_a_new_record_of_one_empty_cell_is_no_blank_line() -> None:
+    text = tables.line(Dialect(",", quoted=True), ["text"]) + tables.line(Dialect(",", quoted=True), [""])
+    assert text == 'text\n""\n'
+
+
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_a_line_of_a_megabyte_of_delimiters_is_no_table(mark: str) -> None:
+    with pytest.raises(DataError, match="no record of a table"):
+        dialects.dialect_of(source(mark * 10**6), {}, mark)
