@@ -179,6 +179,8 @@ def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:
             raise ModelError("the model was written by a newer bertft", place=path, help="`pip install -U bertft`")
         kind = task_class(manifest["task"])
         options = check_options(Recipe(kind.name, options=manifest["options"]), kind.options_class).options
+        if not isinstance(manifest["state"], dict) or not manifest["state"]:
+            raise ValueError("what the task has learnt is missing")
         task = kind.restore(options, manifest["state"])
         backend = Backend.from_file(str(path.parent / "tokenizer.json"))
         words = SubwordTokenizer.of(

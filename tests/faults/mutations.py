@@ -65,7 +65,7 @@ def mutated(data: bytes, rng: random.Random, other: bytes = b"") -> bytes:
     """Return `data` with one to four faults in it; `other` is what it may be spliced with."""
     for _ in range(rng.choice([1, 1, 1, 2, 2, 4])):
         data = rng.choice(_FAULTS)(data, rng, other)
-    return data[: 2**20]
+    return data[: 2**16]
 
 
 def mutated_json(data: bytes, rng: random.Random) -> bytes:
@@ -282,6 +282,9 @@ def plain_long(size: int = 10**6) -> Sequence[tuple[str, bytes]]:
         ("many fields", b"{" + b",".join(b'"%d":1' % i for i in range(size // 11)) + b"}"),
         ("a number", b'{"text": "a", "label": ' + b"9" * size + b"}"),
         ("open quotes", b'text,label\n"open\n' + b'""\n' * (size // 3)),
+        ("a quote, then doubled ones", b'text,label\n"x\n' + (b'x""x' * 250 + b"\n") * (size // 1000)),
+        ("cells that close and open", b'text,label\n"x\n' + (b'x","x' * 200 + b"\n") * (size // 1000)),
+        ("short ones", b'text,label\n"x\n' + b'","\n' * (size // 4)),
         ("blank lines, then text", b"\n" * size + b"text\tlabel\n"),
     ]
 

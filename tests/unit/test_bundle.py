@@ -49,6 +49,8 @@ TAGS = {"labels": ["O", "B-PER", "I-PER"], "style": {"scheme": "BIO", "order": "
         ("ner", {"columns": {"text": []}}),
         ("ner", {"columns": [1]}),
         ("ner", {"task": []}),
+        ("ner", {"state": {}}),
+        ("classify", {"state": False}),
         ("ner", {"format": {}}),
         ("ner", {"state": {**TAGS, "labels": [["O"]]}}),
         ("ner", {"state": {**TAGS, "labels": ["O", "O"]}}),
