@@ -20,6 +20,9 @@ from typing import ClassVar, Self
 
 from typing_extensions import override
 
+_LINE, _LINES = 1000, 50
+"""What an error shows of a text: so many characters of a line, and so many lines."""
+
 
 class BertftError(Exception):
     """An error for the user: the fact, the place (`path:line`) and the way out."""
@@ -34,11 +37,11 @@ class BertftError(Exception):
 
     @override
     def __str__(self) -> str:
-        lines = [self.fact]
+        lines = [_bounded(self.fact)]
         if self.place is not None:
-            lines.append(f"  --> {self.place}")
+            lines.append(f"  --> {_bounded(str(self.place))}")
         if self.help is not None:
-            lines.append(f"   help: {self.help}")
+            lines.append(f"   help: {_bounded(self.help)}")
         return printable("\n".join(lines))
 
 
@@ -97,6 +100,17 @@ class ModelError(BertftError):
 _SECRET = re.compile(r"(?<=://)[^/\s@]+(?=@)|\bhf_[A-Za-z0-9]{20,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b")
 _SECRETS_NAME = re.compile(r"(TOKEN|SECRET|PASSWORD|API_?KEY|(ACCESS|SECRET|PRIVATE)_KEY)$")
 _SECRET_LENGTH = 8  # a shorter one may stand in any text
+
+
+def _bounded(text: str) -> str:
+    """Return `text` as part of an error's block, whatever a file put into it: long lines cut, indented but the first.
+
+    A name from a file may be a megabyte long, or have a line break and what looks like another error in it.
+    """
+    first, *rest = (line if len(line) <= _LINE else f"{line[:_LINE]} …" for line in text.split("\n"))
+    if len(rest) > _LINES:
+        rest = [*rest[:_LINES], "…"]
+    return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
 
 
 def printable(text: str) -> str:

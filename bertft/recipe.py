@@ -190,7 +190,7 @@ def _as(value: object, arm: Any) -> tuple[bool, Any]:
     if arm is int or arm is float:
         try:
             number = float(value)  # type: ignore[arg-type]  # a TypeError is the answer
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return False, None
         if arm is float:
             return not math.isnan(number), number

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bertft.encoders import load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
-from bertft.errors import ModelError, UsageError, inline
-from bertft.recipe import Recipe
+from bertft.errors import ModelError, UsageError, first_line, inline
+from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Head, Task, WindowSize
 
@@ -24,6 +24,9 @@ FORMAT = 1
 MANIFEST = "bertft.json"
 MAX_WINDOW = 512
 """Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
+
+_LONGEST_WINDOW = 2**20
+"""Tokens that no encoder reads at once."""
 
 # What a plain Hugging Face model is used for, by the ending of the name of its architecture.
 _TASK_OF_ARCHITECTURE = {
@@ -174,17 +177,34 @@ def _open_own(checkpoint: Checkpoint, path: Path) -> Bundle:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
             raise ModelError("the model was written by a newer bertft", place=path, help="`pip install -U bertft`")
-        task = task_class(manifest["task"]).restore(manifest["options"], manifest["state"])
-        window = WindowSize(**manifest["window"])
+        kind = task_class(manifest["task"])
+        options = check_options(Recipe(kind.name, options=manifest["options"]), kind.options_class).options
+        if not isinstance(manifest["state"], dict) or not manifest["state"]:
+            raise ValueError("what the task has learnt is missing")
+        task = kind.restore(options, manifest["state"])
         backend = Backend.from_file(str(path.parent / "tokenizer.json"))
         words = SubwordTokenizer.of(
             backend, unk_token=manifest["unk_token"], pad_token=manifest["pad_token"], presplit=task.presplit
         )
+        window = _window(**manifest["window"], specials=words.single.specials)
+        columns = manifest.get("columns") or {}
+        if not all(isinstance(name, str) for pair in columns.items() for name in pair):
+            raise ValueError("the columns are no names")
     except ModelError:
         raise
-    except Exception as error:  # tokenizers raises bare Exception; any fault here means a damaged bundle
-        raise ModelError(f"the model directory is damaged: {type(error).__name__}: {error}", place=path) from error
+    except BaseException as error:  # any fault means a damaged bundle, and tokenizers panics with no Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        fact = f"the model directory is damaged: {type(error).__name__}: {first_line(error)}"
+        raise ModelError(fact, place=path) from error
     return Bundle(checkpoint, task, words, window, manifest)
+
+
+def _window(*, length: int, stride: int, specials: int) -> WindowSize:
+    """Return a stored window; raises ValueError or TypeError where it has no room."""
+    if not specials < length <= _LONGEST_WINDOW or not 0 <= stride < length - specials:
+        raise ValueError(f"a window of {length} tokens, {stride} of them shared")
+    return WindowSize(int(length), int(stride))
 
 
 def _open_plain(checkpoint: Checkpoint) -> Bundle:

@@ -19,7 +19,7 @@ from bertft.data.row import Found, Place, Row
 from bertft.data.source import open_source
 from bertft.errors import DataError
 
-_MENTION = re.compile(r"(T\S*)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
+_MENTION = re.compile(r"(T\S*)\t(\S+) (\d{1,18} \d{1,18}(?:;\d{1,18} \d{1,18})*)(?:\t(.*))?")
 
 
 def is_brat(path: str) -> bool:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bertft.data import hub
 from bertft.data import parts as splits
 from bertft.data.row import Found, Part, Place, Row
-from bertft.errors import DataError, inline
+from bertft.errors import DataError, first_line, inline
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,25 +106,39 @@ def _rows(tables: Sequence[_Table], path: str) -> Iterator[Row]:
     number = 0
     for table in tables:
         decoders = {name: decode for name, one in table.features.items() if (decode := _decoder(one))}
-        for batch in _sound(table.batches(), path):
-            for values in _written(batch.drop_columns([n for n in batch.schema.names if n in table.left_out])):
-                number += 1
-                # GLUE's test sets, and SNLI where its annotators disagreed
-                none = any(values.get(name) == _NO_LABEL for name in decoders)
-                for name, decode in decoders.items():
-                    if name in values:
-                        values[name] = decode(values[name])
-                yield Row(Place(path, number), values, excluded="without a gold label (-1)" if none else "")
+        for values in _sound(table, path):
+            number += 1
+            # GLUE's test sets, and SNLI where its annotators disagreed
+            none = any(values.get(name) == _NO_LABEL for name in decoders)
+            for name, decode in decoders.items():
+                if name in values:
+                    values[name] = decode(values[name])
+            yield Row(Place(path, number), values, excluded="without a gold label (-1)" if none else "")
 
 
-def _sound(batches: Iterable[pa.RecordBatch | pa.Table], path: str) -> Iterator[pa.RecordBatch | pa.Table]:
-    """Yield the batches; raises DataError where the file turns out to be damaged."""
+def _sound(table: _Table, path: str) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a table; raises DataError where the file turns out to be damaged.
+
+    A batch is checked before its values are looked at: offsets that lead out of it would end the process.
+    """
+    try:
+        for batch in table.batches():
+            batch.validate(full=True)
+            yield from _written(batch.drop_columns([n for n in batch.schema.names if n in table.left_out]))
+    except _damage() as error:
+        raise DataError(f"the file is damaged: {first_line(error)}", place=path) from None
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Return what pyarrow raises for bytes that are no table: also Python's own errors, of names and numbers."""
     import pyarrow as pa
 
-    try:
-        yield from batches
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"the file is damaged: {str(error).splitlines()[0][:200]}", place=path) from None
+    return (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError)
+
+
+def _features(info: object) -> Mapping[str, Any]:
+    features = info.get("features") if isinstance(info, dict) else None
+    return features if isinstance(features, dict) else {}
 
 
 def _written(batch: pa.RecordBatch | pa.Table) -> list[dict[str, Any]]:
@@ -154,7 +168,8 @@ def _decoder(feature: Any, depth: int = 0) -> Decode | None:
         feature = {"_type": "List", "feature": feature[0]}
     if not isinstance(feature, dict):
         return None
-    if feature.get("_type") == "ClassLabel" and isinstance(names := feature.get("names"), list):
+    names = feature.get("names")
+    if feature.get("_type") == "ClassLabel" and isinstance(names, list) and all(isinstance(n, str) for n in names):
         return lambda value: names[value] if isinstance(value, int) and 0 <= value < len(names) else None
     if feature.get("_type") in ("Sequence", "List", "LargeList"):
         inner = _decoder(feature.get("feature"), depth + 1)
@@ -217,7 +232,7 @@ def _saved(folder: Path) -> list[_Table]:
         files = [_inside(state, one["filename"]) for one in _json(state).get("_data_files", [])]
     except (KeyError, TypeError):
         raise DataError("this saved data set is incomplete: it does not name its files", place=str(state)) from None
-    features = _json(folder / "dataset_info.json").get("features") if (folder / "dataset_info.json").is_file() else None
+    features = _features(_json(folder / "dataset_info.json")) if (folder / "dataset_info.json").is_file() else None
     if not files:
         raise DataError("this saved data set names no files of data", place=str(state))
     return [_open(folder / name, features) for name in files]
@@ -240,7 +255,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _open(path: Path, features: Mapping[str, Any] | None = None) -> _Table:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
@@ -252,8 +266,9 @@ def _open(path: Path, features: Mapping[str, Any] | None = None) -> _Table:
         return _arrow(path, features)
     except FileNotFoundError:
         raise DataError(f"there is no file {str(path)!r}", place=str(path)) from None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"this is no Parquet or Arrow table, or a damaged one: {error}", place=str(path)) from None
+    except _damage() as error:
+        fact = f"this is no Parquet or Arrow table, or a damaged one: {first_line(error)}"
+        raise DataError(fact, place=str(path)) from None
 
 
 def _arrow(path: Path, features: Mapping[str, Any] | None) -> _Table:
@@ -263,7 +278,7 @@ def _arrow(path: Path, features: Mapping[str, Any] | None) -> _Table:
     mapped = pa.memory_map(str(path))
     try:
         table = pa.ipc.open_file(mapped).read_all()
-    except pa.ArrowInvalid:
+    except pa.ArrowInvalid:  # the streams that `datasets` writes
         mapped.seek(0)
         table = pa.ipc.open_stream(mapped).read_all()
     return _Table("Arrow", table.num_rows, table.schema, lambda: table.to_batches(BATCH_ROWS), features)

@@ -116,7 +116,7 @@ def infer(sample: Sequence[Line]) -> Layout | None:
     # ten columns, or more: what `predict` gives back has one more, and is to be read again
     universal = columns >= 10 and separator == "\t" and all(_UNIVERSAL_ID.fullmatch(row[0]) for row in rows)
     if universal:
-        rows = [row for row in rows if row[0].isdigit()]
+        rows = [row for row in rows if row[0].isdigit()] or rows
     indexed = columns > 2 and all(row[0].isdigit() for row in rows) and rows[0][0] in ("0", "1")
     words = 1 if universal or indexed else 0
     tags = _infer_tags(rows, words, universal=universal)
@@ -182,7 +182,7 @@ def with_columns(layout: Layout, columns: Mapping[str, str]) -> Layout:
             continue
         if layout.universal and name.lower() in _UNIVERSAL:
             position = _UNIVERSAL.index(name.lower())
-        elif name.isdigit() and 1 <= int(name) <= layout.columns:
+        elif name.isdecimal() and len(name) < 10 and 1 <= int(name) <= layout.columns:
             position = int(name) - 1
         else:
             raise UsageError(

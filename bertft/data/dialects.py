@@ -22,6 +22,7 @@ from bertft.data.tables import Dialect, joined, records
 from bertft.errors import DataError
 
 SAMPLE_LINES = 2000
+MAX_COLUMNS = 10_000  # a line with more cells is none of a table: the whole text is one line, or it is no text
 LIVE_LINES = 100  # of a pipe whose first line is no header that is known: what else it holds must be seen
 
 _CLEAN = {d: re.compile(rf'(?:(?:"[^"]*(?:""[^"]*)*"|[^"{d}]*)(?:[{d}]|\Z))*') for d in ",;|"}
@@ -54,6 +55,10 @@ def dialect_of(source: Source, given: Mapping[str, str], delimiters: str = ",;\t
         return dialect
     if not any(line.content.strip(" ") for line in lines):
         raise DataError("the file is empty", place=Place(source.path, 1))
+    first = next(line for line in lines if line.content.strip(" "))
+    if first.content.count(delimiters[0]) >= MAX_COLUMNS:
+        fact = f"this line has over {MAX_COLUMNS:,} cells: it is no record of a table"
+        raise DataError(fact, place=Place(source.path, first.number), help="is this the right `--format`?")
     return _with_header(Dialect(delimiters[0], quoted=delimiters[0] != "\t"), lines, given, columns=1)  # one column
 
 
@@ -89,7 +94,7 @@ def infer(lines: Sequence[Line], given: Mapping[str, str], delimiters: str = ",;
         equal = raw.share == quoted.share
         tells = quoted.clean or _quotes(lines, delimiter) if equal else quoted.share > raw.share
         found, dialect = (quoted, careful) if tells else (raw, plain)
-        if found.columns < 2:
+        if not 2 <= found.columns <= MAX_COLUMNS:
             continue
         prose = sum(line.content.count(delimiter + " ") for line in lines)  # a comma in a text is followed by a blank
         blanks = 2 * prose > sum(line.content.count(delimiter) for line in lines)

@@ -68,7 +68,7 @@ def _holds_rows(value: object) -> bool:
         case [dict() | [str() | list(), *_], *_]:
             return True
         case dict():
-            return _is_keyed(value) or _is_columns(value) or any(key in value for key in _WRAPPERS)
+            return _is_keyed(value) or is_columns(value) or any(key in value for key in _WRAPPERS)
     return False
 
 
@@ -77,7 +77,7 @@ def _is_keyed(value: dict[str, Any]) -> bool:
     return bool(value) and all(isinstance(row, dict) for row in value.values())
 
 
-def _is_columns(value: dict[str, Any]) -> bool:
+def is_columns(value: dict[str, Any]) -> bool:
     """Say whether an object holds a column under each key: lists of one length, and not the tokens of one sentence."""
     return (
         bool(value)
@@ -96,7 +96,7 @@ def _read(document: Document, value: Any, path: str, *, labelled: bool) -> Found
         records = [(None, record) for record in value]
     elif not isinstance(value, dict):
         raise DataError(f"expected a list of objects, found {_sketch(value)}", place=Place(path, 1))
-    elif _is_columns(value):
+    elif is_columns(value):
         what, columns = "columns", list(value)
         records = [(None, dict(zip(columns, row, strict=True))) for row in zip(*value.values(), strict=True)]
     elif _is_keyed(value) and _is_frame(value):
@@ -126,7 +126,9 @@ def _unwrap(value: Any) -> tuple[str, Any]:
     if not isinstance(value, dict):
         return "list", value
     match value:
-        case {"columns": list(columns), "data": list(rows)} if all(isinstance(row, list) for row in rows):
+        case {"columns": list(columns), "data": list(rows)} if all(isinstance(name, str) for name in columns) and all(
+            isinstance(row, list) for row in rows
+        ):
             named = [dict(zip(columns, row, strict=False)) for row in rows]
             return "table of pandas", named
         case {"rows": [{"row": dict()}, *_] as rows}:  # the answer of the Hub's dataset viewer
@@ -134,7 +136,7 @@ def _unwrap(value: Any) -> tuple[str, Any]:
     if "text" not in value:
         for name in _WRAPPERS:
             inner = value.get(name)
-            if isinstance(inner, dict) and (_is_columns(inner) or _is_keyed(inner)):
+            if isinstance(inner, dict) and (is_columns(inner) or _is_keyed(inner)):
                 return f"`{name}`", inner
             if isinstance(inner, list) and all(isinstance(row, dict | list) for row in inner):
                 return f"`{name}`", inner

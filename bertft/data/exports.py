@@ -139,7 +139,9 @@ def _prodigy(values: dict[str, Any]) -> tuple[dict[str, Any], str]:
             _VERDICTS[verdict] if verdict == "ignore" else ""
         )
     if isinstance(chosen := values.get("accept"), list) and "options" in values:
-        single = len(chosen) == 1 and (values.get("config") or {}).get("choice_style") != "multiple"
+        config = values.get("config")
+        several = isinstance(config, dict) and config.get("choice_style") == "multiple"
+        single = len(chosen) == 1 and not several
         return {**values, "label": chosen[0] if single else chosen}, _VERDICTS[verdict]
     kept = [
         span
@@ -163,7 +165,11 @@ def paragraphs(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], tupl
             continue
         sentences = paragraph.get("sentences")
         lists = [s.get("tokens") for s in sentences if isinstance(s, dict)] if isinstance(sentences, list) else []
-        tokens = [[t for t in tokens if isinstance(t, dict) and t.get("orth")] for tokens in lists if tokens]
+        tokens = [
+            [t for t in tokens if isinstance(t, dict) and t.get("orth")]
+            for tokens in lists
+            if isinstance(tokens, list) and tokens
+        ]
         flat = [token for sentence in tokens for token in sentence]
         found: dict[str, Any] = {"id": values["id"]} if "id" in values and len(values["paragraphs"]) == 1 else {}
         words = [str(token["orth"]) for token in flat]
@@ -175,9 +181,16 @@ def paragraphs(values: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], tupl
             if column and all(isinstance(tag, str) and tag not in ("", "-") for tag in column):  # `-`: not annotated
                 found[name] = column
         if isinstance(cats := paragraph.get("cats"), list) and cats:
-            scores = {c["label"]: c["value"] for c in cats if isinstance(c, dict) and {"label", "value"} <= c.keys()}
+            scores = dict(score for c in cats if (score := _score(c)) is not None)
             found["label"] = [name for name, score in scores.items() if score >= 0.5]
         yield found, tuple(len(sentence) for sentence in tokens if sentence)
+
+
+def _score(category: object) -> tuple[str, float] | None:
+    match category:
+        case {"label": str(label), "value": int() | float() as value}:
+            return label, value
+    return None
 
 
 def _joined(values: dict[str, Any], documents: list[dict[str, Any]]) -> tuple[dict[str, Any], str]:

@@ -19,7 +19,10 @@ from bertft.data.roles import Name, Roles, Wanted
 from bertft.data.row import Place, Row, take
 from bertft.errors import DataError
 
-_IDS = re.compile(r"\s*\d+\s*(,\s*\d+\s*)*")
+MAX_FIELDS = 10_000
+"""A record with more is none: a line that was split at every comma, a dictionary."""
+
+_IDS = re.compile(r"\s*\d{1,9}\s*(,\s*\d{1,9}\s*)*")
 
 
 class Assigned(NamedTuple):
@@ -54,6 +57,9 @@ def assign(
     good = [row for row in first if row.error is None and row.values]
     sample = [row.values for row in good if not row.excluded] or [row.values for row in good]
     fields = list(columns or dict.fromkeys(chain.from_iterable(sample)))
+    if len(fields) > MAX_FIELDS:
+        advice = "is this the right `--format`?"
+        raise DataError(f"the records have {len(fields):,} fields", place=good[0].place if good else start, help=advice)
     if not fields:  # there are no rows, or every one has an error
         return Assigned(_with(rows, dict(given), given), dict(given))
     known = {
@@ -96,28 +102,31 @@ def _with(rows: Iterator[Row], names: Mapping[str, Name], given: Mapping[str, st
 
     A row without a field that was only guessed has that role by its own name, if at all.
     """
-    shown: dict[tuple[str, ...], dict[str, Name]] = {}
+    known: dict[tuple[str, ...], tuple[dict[str, Name], str | None]] = {}  # of a row's fields: roles, and one missing
     for row in rows:
         if row.error is not None:
             yield row
             continue
         key = tuple(row.values)
-        if key not in shown:
-            if len(shown) > 1000:  # objects that each have other fields
-                shown.clear()
-            shown[key] = {role: name for role, name in names.items() if role in given or _has(key, name)}
-        missing = [
-            field
-            for role, name in shown[key].items()
-            for field in (name if isinstance(name, tuple) else (name,))
-            if field not in row.values and field != roles.ABSENT
-        ]
-        if missing and not row.excluded:
+        if key not in known:
+            if len(known) > 1000:  # objects that each have other fields
+                known.clear()
+            shown = {role: name for role, name in names.items() if role in given or _has(key, name)}
+            known[key] = shown, next(_missing(key, shown), None)
+        shown, missing = known[key]
+        if missing is not None and not row.excluded:
             advice = f"the fields of this object are {', '.join(map(repr, row.values))}"
-            error = DataError(f"there is no field {missing[0]!r}", place=row.place, help=advice)
-            yield replace(row, roles=shown[key], error=error)
+            error = DataError(f"there is no field {missing!r}", place=row.place, help=advice)
+            yield replace(row, roles=shown, error=error)
         else:
-            yield _judged(replace(row, roles=shown[key]))
+            yield _judged(replace(row, roles=shown))
+
+
+def _missing(fields: Sequence[str], shown: Mapping[str, Name]) -> Iterator[str]:
+    for name in shown.values():
+        for field in name if isinstance(name, tuple) else (name,):
+            if field not in fields and field != roles.ABSENT:
+                yield field
 
 
 def _has(fields: Sequence[str], name: Name) -> bool:

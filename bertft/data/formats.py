@@ -6,14 +6,15 @@ content unless it is given, and returns an `Input`: rows with their roles, and a
 
 from __future__ import annotations
 
-import json
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from bertft.data import conll, dialects, fields, folders, jsonl, tables, text
+from bertft.data import conll, dialects, fields, folders, jsonl, jsontext, tables, text
 from bertft.data.conll import Layout
 from bertft.data.roles import ROLES, Name, Wanted
 from bertft.data.row import Found, Line, Part, Place, Row
@@ -188,7 +189,18 @@ def _checked(columns: Mapping[str, str]) -> dict[str, str]:
 
 
 def _located(path: str) -> tuple[str, str | None]:
-    """Return a path and the part that is named behind it: `data.json:train`, where that is no file of its own."""
+    """Return a path and the part that is named behind it: `data.json:train`, where that is no file of its own.
+
+    Raises DataError for what no file can be called.
+    """
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError) or error.errno == errno.ENAMETOOLONG:
+            fact = f"no file has such a name: {error.strerror if isinstance(error, OSError) else error}"
+            raise DataError(fact, place=f"{path[:60]}…") from None
     head, _, tail = path.rpartition(":")
     if head and tail and not path.startswith("hub:") and not Path(path).exists() and Path(head).exists():
         return head, tail
@@ -323,7 +335,7 @@ def _sniff_json(source: Source, *, labelled: bool) -> Format | None:
         return None
     value = _parsed(first)
     if isinstance(value, dict):
-        if not _is_document(value):
+        if not _is_document(value, named=suffix == "json"):
             return "jsonl"
         second = "" if source.live else _second(source)
         return "jsonl" if second.startswith("{") and isinstance(_parsed(second), dict) else "json"
@@ -337,9 +349,11 @@ def _sniff_json(source: Source, *, labelled: bool) -> Format | None:
     return "json" if labelled and first.startswith(("[{", "[[", '["', '{"')) and "\t" not in first else None
 
 
-def _is_document(value: Mapping[str, Any]) -> bool:
-    """Say whether an object holds rows, under `data`, a key for each, or the names of parts."""
-    if isinstance(value.get("data"), list):
+def _is_document(value: dict[str, Any], *, named: bool) -> bool:
+    """Say whether an object holds rows, under `data`, a key for each, the names of parts; or columns, if `named` so."""
+    from bertft.data import documents
+
+    if isinstance(value.get("data"), list) or (named and documents.is_columns(value)):
         return True
     nested = [
         isinstance(v, dict) or (isinstance(v, list) and isinstance(next(iter(v), []), list | dict))
@@ -350,8 +364,8 @@ def _is_document(value: Mapping[str, Any]) -> bool:
 
 def _parsed(line: str) -> Any:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
+        return jsontext.loads(line)
+    except ValueError:
         return None
 
 

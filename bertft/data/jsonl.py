@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bertft.data import exports
+from bertft.data import exports, jsontext
 from bertft.data.row import Place, Row
 from bertft.data.source import Source
 from bertft.errors import DataError
@@ -32,14 +32,12 @@ def read(source: Source, *, labelled: bool = False) -> Iterator[Row]:
             yield Row(place, lines=(line,), error=line.error)
             continue
         try:
-            value = json.loads(content)
+            value = jsontext.loads(content)
         except ValueError as error:  # also a number of more digits than Python reads
             where = f" at column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
             fact = f"not valid JSON: {getattr(error, 'msg', error)}{where}"
             advice = "JSON Lines holds one object on each line; one document over several lines: `--format json`"
             yield Row(place, lines=(line,), error=DataError(fact, place=place, help=advice))
-        except RecursionError:
-            yield Row(place, lines=(line,), error=DataError("the JSON is nested too deeply", place=place))
         else:
             if isinstance(value, dict):
                 values, excluded = exports.normalise(value) if labelled else (value, "")

@@ -14,7 +14,37 @@ from bertft.data.row import Place
 from bertft.data.source import Source
 from bertft.errors import DataError
 
+MAX_DEPTH = 100
+"""Lists and objects inside one another: no record needs so many, and Python's own functions cannot walk many more."""
+
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_TOO_DEEP = "nested too deeply"
+
+
+def loads(text: str) -> Any:
+    """Return the value of a JSON text; raises ValueError where it is none, or one that is too deep."""
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    if is_deep(value, text.count("[") + text.count("{")):
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+def is_deep(value: object, brackets: int) -> bool:
+    """Say whether a value is nested too deeply; `brackets` opened in its text are as deep as it can be."""
+    level, depth = [value], 0
+    while level and brackets > MAX_DEPTH and depth <= MAX_DEPTH:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, list | dict)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, list | dict)
+        ]
+    return depth > MAX_DEPTH
 
 
 class Document:
@@ -41,7 +71,7 @@ class Document:
             try:
                 value, at = self._value(at, "")
             except RecursionError:
-                raise DataError("the JSON is nested too deeply", place=Place(self._path, self._line)) from None
+                raise self._too_deep() from None
             except json.JSONDecodeError as error:
                 torn = error.pos >= len(self._text.rstrip()) or error.msg.startswith("Unterminated")
                 advice = "the file is cut off, or is no JSON" if torn else None
@@ -51,6 +81,9 @@ class Document:
                 raise DataError(f"not valid JSON: {error}", place=Place(self._path, self._line)) from None
             yield value
             at = self._skip(at)
+
+    def _too_deep(self) -> DataError:
+        return DataError(f"not valid JSON: {_TOO_DEEP}", place=Place(self._path, self._line))
 
     def _skip(self, at: int) -> int:
         match = _BLANKS.match(self._text, at)
@@ -73,6 +106,8 @@ class Document:
             value, end = self._list(at + 1)
         else:
             value, end = self._decode(self._text, at)
+            if is_deep(value, self._text.count("[", at, end) + self._text.count("{", at, end)):
+                raise self._too_deep()
         self._lines[id(value)] = line
         return value, end
 

@@ -76,7 +76,7 @@ def _results(results: list[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(value, dict) and kind in _SCALARS and not {"x", "start"} & value.keys():
             chosen[str(one.get("from_name"))] = _single(value.get(_SCALARS[kind]))
     labels = [
-        chosen[str(one["from_name"])]
+        chosen[str(one.get("from_name"))]
         for one in results
         if one.get("type") in ("choices", "rating", "number", "taxonomy") and str(one.get("from_name")) in chosen
     ]
@@ -135,5 +135,6 @@ def _are_regions(value: object) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, dict) and {"start", "end", "labels"} <= one.keys() for one in value)
+        and all(isinstance(one, dict) and {"start", "end"} <= one.keys() for one in value)
+        and all(isinstance(one.get("labels"), list) for one in value)
     )

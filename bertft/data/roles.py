@@ -182,7 +182,8 @@ def _field(name: str, fields: Sequence[str], *, numbered: bool) -> str | None:
     same = [field for field in fields if _plain(field) == _plain(name) != ""]
     if len(same) == 1:
         return same[0]
-    return fields[int(name) - 1] if numbered and name.isdecimal() and 1 <= int(name) <= len(fields) else None
+    number = int(name) if numbered and name.isdecimal() and len(name) < 10 else 0
+    return fields[number - 1] if 1 <= number <= len(fields) else None
 
 
 def _masked(wanted: Wanted, found: Mapping[str, Name], given: Mapping[str, str]) -> dict[str, Name]:
@@ -326,7 +327,11 @@ def _untold(
 def _sketches(fields: Sequence[str], sample: Sequence[Record]) -> Iterator[str]:
     for field in fields[:30]:
         value = next((record[field] for record in sample if record.get(field) not in (None, "")), "")
-        text = " ".join((value if isinstance(value, str) else repr(value)).split())
-        yield f"{field}: {text[:60]}{'…' if len(text) > 60 else ''}"
+        yield f"{_short(field)}: {_short(value if isinstance(value, str) else repr(value))}"
     if len(fields) > 30:
         yield f"and {len(fields) - 30} more"
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -105,12 +105,19 @@ def _read(path: str, stream: BinaryIO, encoding: str) -> Iterator[Line]:
             try:
                 yield Line(number, raw.decode(encoding))
             except UnicodeDecodeError as error:
-                text_of_bytes = raw.decode(encoding, "surrogateescape")
-                yield Line(number, text_of_bytes, _undecodable(path, number, encoding, error))
+                yield Line(number, _escaped(raw, encoding), _undecodable(path, number, encoding, error))
     except UnicodeDecodeError as error:
         raise _undecodable(path, number + 1, encoding, error) from None
     except (OSError, *_DAMAGED) as error:
         raise _unreadable(error, Place(path, number + 1)) from None
+
+
+def _escaped(raw: bytes, encoding: str) -> str:
+    """Return a line with each byte that cannot be decoded as a surrogate."""
+    try:
+        return raw.decode(encoding, "surrogateescape")
+    except UnicodeDecodeError:  # the byte is one of ASCII, which has no surrogate
+        return raw.decode("ascii", "surrogateescape")
 
 
 def _unreadable(error: Exception, place: Place) -> DataError:
@@ -238,11 +245,17 @@ def _codec(encoding: str | None) -> str | None:
         return None
     try:
         name = codecs.lookup(encoding).name
-        "".encode(encoding)  # base64 and its like are codecs, but not of text
+        name = {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name)
+        by_line = "\n".encode(name) == b"\n" and name != "idna"  # base64 and its like are codecs, but not of text
     except (LookupError, UnicodeError):
         close = did_you_mean(encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "iso-8859-15"), "try latin-1 or cp1252")
         raise UsageError(f"unknown encoding {encoding!r}", help=close) from None
-    return {"utf-16": "utf-16-le", "utf-8-sig": "utf-8"}.get(name, name)
+    if not by_line and not name.startswith("utf-16"):
+        raise UsageError(
+            f"--encoding {encoding}: its lines do not end as those of ASCII do",
+            help=f"`iconv -f {encoding} -t utf-8 FILE | bertft …` reads it",
+        )
+    return name
 
 
 def _peek(stream: BinaryIO) -> bytes:

@@ -150,7 +150,7 @@ def _is_pair(item: object) -> bool:
 def _offset(start: object) -> int | None:
     if isinstance(start, list) and len(start) == 1:
         start = start[0]
-    if isinstance(start, str) and start.strip().isdecimal():
+    if isinstance(start, str) and start.strip().isdecimal() and len(start) < 20:
         start = int(start)
     if start is None or start in ("", -1):
         return None

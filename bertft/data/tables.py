@@ -17,16 +17,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bertft.data.row import Line, Place, Row
-from bertft.data.source import MAX_LINE_BYTES, Source
+from bertft.data.source import LINE_COST, MAX_LINE_BYTES, Source
 from bertft.errors import DataError
 
 MAX_RECORD_LINES = 1000  # a quote that is open for longer is a stray one
+_MOST_IN_VAIN = 2**22  # characters that were taken for one record and were none; then quotes are looked at less far
+_FEW_LINES = 4
 
 DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV with ;", "|": "CSV with |"}
 # A quoted cell ends where its last quote stands before a delimiter or the end; else its quotes are characters.
 _CELL = {d: re.compile(rf'"([^"]*(?:""[^"]*)*)"(?=[{d}]|\Z)|([^{d}]*)') for d in DELIMITERS}
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[-+](\d+([.,]\d+)*([eE][-+]?\d+)?)?")
+_STILL_OPEN = re.compile(r'[^"]*(?:""[^"]*)*')  # a line, or lines, of a quoted cell that goes on behind it
 _UNCLOSED = re.compile(r'"[^"]*(?:""[^"]*)*\Z')
 
 
@@ -96,6 +99,7 @@ def records(lines: Iterable[Line], dialect: Dialect, fits: Callable[[int], bool]
     """
     delimiter, rest = dialect.delimiter, iter(lines)
     back: deque[Line] = deque()
+    most, in_vain = MAX_RECORD_LINES, 0
     while (line := back.popleft() if back else next(rest, None)) is not None:
         text = line.content
         if not text.strip(" "):
@@ -103,43 +107,61 @@ def records(lines: Iterable[Line], dialect: Dialect, fits: Callable[[int], bool]
         if not dialect.quoted or '"' not in text:
             yield Record((line,), text.split(delimiter))
             continue
-        taken, cells = [line], _cells(text, delimiter)
-        size = len(text)
-        while cells is None and len(taken) < MAX_RECORD_LINES and size < MAX_LINE_BYTES:
+        taken, size = [line], len(text)
+        cells, inside = _cells(text, delimiter)
+        pieces = [inside, _end(line)]  # of the cell that is open
+        while inside and len(taken) < most and size < MAX_LINE_BYTES:
             more = back.popleft() if back else next(rest, None)
             if more is None:
                 break
             taken.append(more)
             size += len(more.text)
-            if '"' in more.text:  # else the cell is still open
-                cells = _cells(joined(taken), delimiter)
-        if not cells or (len(taken) > 1 and not fits(len(cells))):
+            if _STILL_OPEN.fullmatch(more.text):
+                pieces.append(more.text)
+                continue
+            found, inside = _cells("".join(pieces) + more.content, delimiter)
+            if found or inside:
+                cells += found
+            else:
+                cells = []
+            pieces = [inside, _end(more)]
+        if inside or not cells or (len(taken) > 1 and not fits(len(cells))):
             literal = text.split(delimiter)
-            if not cells or fits(len(literal)):
+            if inside or not cells or fits(len(literal)):
                 back.extendleft(reversed(taken[1:]))
+                in_vain += size + LINE_COST * len(taken) if len(taken) > 1 else 0
+                most = MAX_RECORD_LINES if in_vain < _MOST_IN_VAIN else _FEW_LINES
                 taken, cells = [line], literal
         yield Record(tuple(taken), cells)
 
 
-def _cells(text: str, delimiter: str) -> list[str] | None:
-    """Return the cells of a quoted record; None where one is open at the end, [] where the quotes make no sense."""
+def _cells(text: str, delimiter: str) -> tuple[list[str], str]:
+    """Return the cells of a quoted record, and the text of the cell that is open at the end, "" where none is.
+
+    Where the quotes make no sense, there are neither.
+    """
     cells: list[str] = []
     position = 0
     while True:
         match = _CELL[delimiter].match(text, position)
         if match is None:  # never: the second alternative may be empty
-            return []
+            return [], ""
         if match[1] is not None:
             cells.append(match[1].replace('""', '"'))
         elif match[2].startswith('"') and _UNCLOSED.match(text, position):
-            return None
+            return cells, text[position:]
         elif "\n" in match[2]:  # only a quoted cell runs over lines
-            return []
+            return [], ""
         else:
             cells.append(match[2])
         position = match.end() + 1
         if position > len(text):
-            return cells
+            return cells, ""
+
+
+def _end(line: Line) -> str:
+    body = line.text.removesuffix("\n").removesuffix("\r")
+    return line.text[len(body) :]
 
 
 def joined(lines: Sequence[Line]) -> str:
@@ -166,7 +188,8 @@ def header(dialect: Dialect, names: Sequence[str]) -> str:
 
 def line(dialect: Dialect, cells: Sequence[str]) -> str:
     """Return a record of a table that is new."""
-    return dialect.delimiter.join(_written(cell, dialect) for cell in cells) + dialect.line_end
+    written = dialect.delimiter.join(_written(cell, dialect) for cell in cells)
+    return (written or '""') + dialect.line_end  # a record of one empty cell is no blank line
 
 
 def inert(cell: str) -> str:

@@ -46,6 +46,15 @@ def _text(value: object, place: Place) -> str:
     raise DataError(f"{str(value)[:60]!r} is no label", place=place, help="a label is text, a number or a list of them")
 
 
+def restored(labels: object) -> tuple[str, ...]:
+    """Return the labels that a bundle stores; raises ValueError where they are no names, or one stands twice."""
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str) for label in labels):
+        raise ValueError("the labels are no list of names")
+    if len({*labels}) != len(labels):
+        raise ValueError("a label stands twice")
+    return tuple(labels)
+
+
 def alike(label: str) -> str:
     """Return a label without what programs change about it: case, blanks around it, the `.0` of a whole number."""
     return _POINT_ZERO.sub("", label.strip()).casefold()

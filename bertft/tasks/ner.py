@@ -32,7 +32,7 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
-from bertft.tasks.labels import unseen
+from bertft.tasks.labels import restored, unseen
 from bertft.tasks.tagged import Example, from_row
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
@@ -397,8 +397,10 @@ class Ner:
     def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
         if not state:
             return cls(NerOptions(**options))
-        labels = tuple(state["labels"])
+        labels = restored(state["labels"])
         style = TagStyle(**state["style"]) if "style" in state else style_of_labels(labels)
+        if not labels:
+            raise ValueError("there are no labels")
         return cls(NerOptions(**options), labels, style)
 
     @classmethod

@@ -338,7 +338,10 @@ class Qa:
 
     @classmethod
     def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
-        return cls(QaOptions(**options), state.get("null"), state.get("no_answer_threshold", 0.0))
+        null, threshold = state.get("null"), state.get("no_answer_threshold", 0.0)
+        if not isinstance(null, bool | None):
+            raise ValueError(f"`null` is {null!r}")
+        return cls(QaOptions(**options), null, float(threshold))
 
     @classmethod
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:

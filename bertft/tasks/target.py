@@ -28,6 +28,7 @@ from bertft.tasks.labels import (
     alike,
     find_separator,
     infer_problem_type,
+    restored,
     rewritten,
     sorted_labels,
     unseen,
@@ -266,17 +267,17 @@ class Target:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> Target:
-        """Return the target of a stored state."""
+        """Return the target of a stored state; raises ValueError, KeyError or TypeError where it is none."""
         if not state:
             return cls()
-        thresholds = state.get("thresholds") or {}
-        return cls(
-            state["problem_type"],
-            tuple(state["labels"]),
-            state.get("separator"),
-            None,
-            tuple(thresholds[label] for label in state["labels"]) if thresholds else (),
-        )
+        thresholds, separator, kind = state.get("thresholds") or {}, state.get("separator"), state["problem_type"]
+        labels = restored(state["labels"])
+        if kind not in get_args(ProblemType) or not labels:
+            raise ValueError(f"{len(labels)} labels of the problem type {kind!r}")
+        if separator is not None and (not isinstance(separator, str) or not separator):
+            raise ValueError(f"{separator!r} separates no labels")
+        each = tuple(float(thresholds[label]) for label in labels) if thresholds else ()
+        return cls(kind, labels, separator, None, each)
 
     @classmethod
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Target:

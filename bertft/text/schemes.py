@@ -39,6 +39,10 @@ class TagStyle:
     order: Order = "prefix"
     separator: str = "-"
 
+    def __post_init__(self) -> None:
+        if self.scheme not in SCHEMES or self.order not in ("prefix", "suffix") or self.separator not in ("-", "_"):
+            raise ValueError(f"{self.scheme!r}, {self.order!r} and {self.separator!r} are no way to write tags")
+
     def split(self, tag: str) -> tuple[str, str]:
         """Return (prefix in BIOES letters, type); ("O", "") for `O`, and ("I", tag) for a tag without a prefix."""
         if tag == "O":

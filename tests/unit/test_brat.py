@@ -91,3 +91,11 @@ def test_a_missing_or_undecodable_text_is_an_error_of_its_row(folder: Path) -> N
     assert ["there is no text beside it" in str(errors[0]), "--encoding latin-1" in str(errors[1])] == [True, True]
     (row,) = brat.read(str(folder / "sub"), encoding="latin-1").rows
     assert row.values["text"] == "café"
+
+
+def test_an_offset_of_5000_digits_is_an_error_of_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ann")
+    (tmp_path / "a.ann").write_text(f"T1\tPER 0 {'3' * 5000}\tAnn\n")
+    (row,) = brat.read(str(tmp_path), encoding=None).rows
+    assert row.error is not None
+    assert str(row.error.place).endswith("a.ann:1")

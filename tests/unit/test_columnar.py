@@ -233,3 +233,58 @@ def test_a_directory_is_not_taken_for_a_data_set_of_the_hub(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BertftError, match="is a directory here"):
         read("hub:owner/tins")
+
+
+def written(folder: Path, **files: object) -> Path:
+    for name, value in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "files", [None, 3, [], ["data-0.arrow"], [{}], [{"filename": 3}], [{"filename": "../x.arrow"}]]
+)
+def test_a_saved_data_set_that_names_no_file_is_refused(tmp_path: Path, files: object) -> None:
+    with pytest.raises(DataError, match=r"state\.json"):
+        read(written(tmp_path, state={"_data_files": files}))
+
+
+@pytest.mark.parametrize("splits", [None, 3, "train", [["train"]], ["../train"]])
+def test_splits_that_are_no_names_of_folders_are_none(tmp_path: Path, splits: object) -> None:
+    with pytest.raises(DataError):
+        read(written(tmp_path, dataset_dict={"splits": splits}))
+
+
+@pytest.mark.parametrize(
+    "noted",
+    [
+        *(b"[", b"[]", b'"x"', b'{"info": 3}', b'{"info": {"features": []}}', b"[" * 100_000, b'{"info": null}'),
+        b'{"info": {"features": {"text": {"_type": "ClassLabel", "names": [[]]}}}}',
+        b'{"info": {"features": {"text": {"_type": "List", "feature": {"_type": "ClassLabel", "names": ["a"]}}}}}',
+    ],
+)
+def test_notes_of_features_in_another_form_are_none(tmp_path: Path, noted: bytes) -> None:
+    table = pa.table({"text": ["a"]}).replace_schema_metadata({"huggingface": noted})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet") == [{"text": "a"}]
+
+
+def test_offsets_that_lead_out_of_an_arrow_file_are_damage_and_end_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "x.arrow"
+    with pa.OSFile(str(path), "wb") as stream, pa.ipc.new_file(stream, pa.schema({"text": pa.string()})) as writer:
+        writer.write_table(pa.table({"text": ["a" * 7, "b" * 5]}))
+    raw = path.read_bytes()
+    offsets = b"".join(n.to_bytes(4, "little") for n in (0, 7, 12))
+    assert raw.count(offsets) == 1
+    for bad in ((0, 2**30, 12), (0, 7, 2), (0, 7, 2**31 - 1)):
+        path.write_bytes(raw.replace(offsets, b"".join(n.to_bytes(4, "little") for n in bad)))
+        with pytest.raises(DataError, match="damaged"):
+            read(path)
+
+
+def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": ["Zürich"]}), path, compression="none", use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xff\xff"))
+    with pytest.raises(DataError, match="damaged"):
+        read(path)

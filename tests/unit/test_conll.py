@@ -399,3 +399,15 @@ def test_a_token_that_is_a_number_sign_is_known_by_the_tags_of_the_named_column(
     data = "a NOUN x\n# PUNCT y\n\n# NOUN y\nb PUNCT x\n\n# VERB z\nc NOUN z\n"
     _, rows = read(data, columns=columns)
     assert [row.values["tokens"] for row in rows] == [["a", "#"], ["#", "b"], ["c"]]
+
+
+def test_conllu_without_any_word_is_no_crash() -> None:
+    layout, found = read("1-2\tx" + "\t_" * 8 + "\n")
+    assert layout.universal
+    assert [row.values["tokens"] for row in found] == [[]]
+
+
+@pytest.mark.parametrize("column", ["²", "9" * 5000, "٣"])
+def test_a_column_that_is_no_number_of_one_is_a_usage_error(column: str) -> None:
+    with pytest.raises(UsageError, match="--columns tokens="):
+        read("Ann\tB-PER\n", columns={"tokens": column})

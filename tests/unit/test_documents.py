@@ -257,3 +257,17 @@ def rows_or_error(path: Path) -> list[Row] | DataError:
         return read_again(path)
     except DataError as error:
         return error
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"columns": [["text"], {}], "data": [["a", "b"]]}', '{"columns": [1, 2], "data": [["a", "b"]]}'],
+)
+def test_a_table_whose_columns_are_no_names_is_no_table(tmp_path: Path, text: str) -> None:
+    assert all(isinstance(name, str) for row in read(tmp_path, text, labelled=False) for name in row.values)
+
+
+@pytest.mark.parametrize("text", ["[" * 150 + "]" * 150, '{"a": ' * 150 + "1" + "}" * 150])
+def test_json_that_could_be_parsed_but_not_walked_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(DataError, match="nested too deeply"):
+        read(tmp_path, f"[\n{text}]")

@@ -64,3 +64,13 @@ def test_no_choice_near_gives_the_other_advice() -> None:
     assert did_you_mean("zzz", ["learning_rate"]) is None
     assert did_you_mean("zzz", ["learning_rate"], "keys are …") == "keys are …"
     assert did_you_mean("zzz", []) is None
+
+
+def test_an_error_is_one_block_whatever_a_file_put_into_it() -> None:
+    name = "a\nerror: another" + "x" * 10**6
+    shown = str(DataError(f"there is no {name}", place="f.csv:1", help="the fields are\n     a: b\nc" + "\nd" * 1000))
+    first, *rest = shown.split("\n")
+    assert first == "there is no a"
+    assert all(line.startswith("  ") for line in rest)
+    assert "     a: b\n  c\n  d" in shown
+    assert len(shown) < 3000

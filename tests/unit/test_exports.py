@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bertft.data.exports import normalise
 
@@ -234,3 +236,47 @@ def test_label_studio_minimal_json() -> None:
     assert fields(minimal(mood={"choices": ["good", "new"]}), "label") == [["good", "new"]]
     assert fields(minimal(mood="good", topic="home"), "label") == [None]
     assert fields(minimal(ner=[region], mood="good"), "entities", "label") == [[{**region, "label": "PER"}], "good"]
+
+
+STUDIO = {"data": {"text": TEXT}, "annotations": [{"result": []}]}
+
+
+def studio(**result: Any) -> dict[str, Any]:
+    return {**STUDIO, "annotations": [{"result": [result]}]}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        studio(type="choices", value={"choices": ["a"]}),  # no `from_name`
+        studio(type="taxonomy", value={"taxonomy": 1}),
+        {"text": TEXT, "id": 1, "ner": [{"start": 0, "end": 3, "labels": 7}], "annotator": 1, "annotation_id": 7},
+        {"text": TEXT, "options": [], "accept": ["a"], "answer": "accept", "config": "multiple"},
+        {"paragraphs": [{"raw": TEXT, "sentences": [{"tokens": 1}]}]},
+        {"paragraphs": [{"raw": TEXT, "cats": [{"label": "a", "value": {}}, {"label": [], "value": 1.0}]}]},
+        {"paragraphs": [{"raw": TEXT, "cats": [{"label": "a", "value": "1"}]}]},
+    ],
+)
+def test_what_a_tool_never_writes_is_no_crash(record: dict[str, Any]) -> None:
+    found, _ = normalise(record)
+    assert found["text"] == TEXT
+
+
+NAMES = """
+text label labels entities spans annotations completions answer cats paragraphs data result value type from_name choices
+options accept config sentences tokens raw annotation_id annotator id start end user
+"""
+names = st.sampled_from(NAMES.split())
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["accept", "choices", "labels", "a", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(names, values, max_size=5))
+def test_any_object_is_normalised(record: dict[str, Any]) -> None:
+    found, excluded = normalise(record)
+    assert isinstance(found, dict)
+    assert isinstance(excluded, str)

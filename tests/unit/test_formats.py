@@ -425,3 +425,46 @@ def test_public_files_are_read_whole(shared: Path, name: str, wanted: Wanted, ro
     assert [row.error for row in found if row.error is not None] == []
     assert len(found) == rows
     assert all(row.get(wanted[0][-1]) is not None for row in found)
+
+
+COLUMNS = '{"text": ["a b c", "d e f"], "label": ["x", "y"]}'
+
+
+@pytest.mark.parametrize(("name", "count"), [("f.json", 2), ("f.jsonl", 1), ("f", 1)])
+def test_columns_on_one_line_are_a_document_where_the_name_says_json(tmp_path: Path, name: str, count: int) -> None:
+    opened = formats.read(str(stored(tmp_path, name, COLUMNS)), wanted=(("text", "label"),))
+    assert len(list(opened.rows)) == count
+
+
+def test_tokens_and_tags_on_one_line_are_one_record_whatever_the_name(tmp_path: Path) -> None:
+    path = stored(tmp_path, "f.json", '{"tokens": ["Ann", "ran"], "tags": ["B-PER", "O"]}')
+    assert len(list(formats.read(str(path), wanted=(("tokens", "tags"),), labelled=True).rows)) == 1
+
+
+def test_an_object_of_very_many_fields_is_no_record(tmp_path: Path) -> None:
+    fields = ", ".join(f'"{i}": 1' for i in range(20_000))
+    with pytest.raises(DataError, match="20,000 fields"):
+        formats.read(str(stored(tmp_path, "f.json", f"[{{{fields}}}]")), wanted=(("text", "label"),), labelled=True)
+
+
+def test_a_label_of_5000_digits_beside_a_file_of_names_is_an_error_of_its_row(tmp_path: Path) -> None:
+    stored(tmp_path, "labels.txt", "good\nbad\n")
+    path = stored(tmp_path, "f.csv", "text,label\n" + "a b,0\nc d,1\n" * 600 + f"e f,{'9' * 5000}\n")
+    *_, last = formats.read(str(path), wanted=(("text", "label"),), labelled=True).rows
+    assert last.error is not None
+
+
+def test_fields_with_line_breaks_and_of_any_length_are_named_on_their_line(tmp_path: Path) -> None:
+    path = stored(tmp_path, "f.json", '[{"a\\nb": "c", "' + "x" * 5000 + '": "d"}]')
+    with pytest.raises(DataError) as caught:
+        formats.read(str(path), wanted=(("text", "label"),), labelled=True)
+    assert "\n     a b: c\n" in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "x" * 300 + ":train", "a/" * 3000, "a\0b"])
+def test_what_no_file_can_be_called_is_an_error(path: str) -> None:
+    with pytest.raises(DataError, match="no file has such a name"):
+        formats.read(path, wanted=(("text", "label"),))
+    with pytest.raises(DataError, match="no file has such a name"):
+        formats.parts(path)

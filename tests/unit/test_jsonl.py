@@ -139,3 +139,13 @@ def test_half_of_a_surrogate_pair_can_be_written_as_utf8() -> None:
     (row,) = rows('{"text": "Paris \\ud83c"}')
     line = jsonl.amend(row, {"prediction": {"text": row.values["text"]}})
     assert json.loads(line.encode("utf-8"))["prediction"] == {"text": "Paris \ud83c"}
+
+
+@pytest.mark.parametrize("depth", [101, 300, 900])
+def test_json_that_could_be_parsed_but_not_walked_is_one_bad_record(depth: int) -> None:
+    assert "nested too deeply" in failure('{"text": ' + "[" * depth + "]" * depth + "}")
+
+
+def test_json_of_a_usual_depth_is_read() -> None:
+    (row,) = rows('{"text": "[[", "n": ' + "[" * 90 + "]" * 90 + ', "m": [' + "[], " * 200 + "[]]}")
+    assert row.error is None

@@ -386,3 +386,19 @@ def test_the_trainer_fields_are_those_of_transformers() -> None:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert set(trainer_fields()) == set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("seed: 0x" + "f" * 5000, "holdout: 1" + "0" * 400, "early_stopping: 1" + "0" * 400, "x: " + "[" * 2000),
+        *("options: {window: 1" + "0" * 5000 + "}", "trainer: {max_steps: 1" + "0" * 400 + "}", "#" * 2**20),
+    ],
+)
+def test_numbers_lists_and_files_that_are_too_long_are_refused(tmp_path: Path, line: str) -> None:
+    assert len(failure(tmp_path, f"task: ner\n{line}\n")) < 3000
+
+
+@pytest.mark.parametrize("override", ["metrics=" + "[" * 2000, "seed=" + "9" * 5000, "batch_tokens=0x" + "f" * 5000])
+def test_overrides_that_are_too_long_are_refused(tmp_path: Path, override: str) -> None:
+    assert len(failure(tmp_path, "task: ner\n", override)) < 3000

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bertft.data.row import Line
 from bertft.data.source import Source, open_source
@@ -352,3 +354,29 @@ def test_a_regular_file_is_not_live(tmp_path: Path) -> None:
     path = tmp_path / "f.txt"
     path.write_text("a\n")
     assert not open_source(str(path)).live
+
+
+@pytest.mark.parametrize("name", ["utf-32", "cp500", "idna", "punycode", "unicode_escape", "undefined"])
+def test_an_encoding_whose_lines_end_otherwise_is_a_usage_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "f.txt"
+    path.write_text("a\n")
+    with pytest.raises(UsageError, match="encoding"):
+        open_source(str(path), name)
+
+
+@pytest.mark.parametrize(("name", "raw"), [("utf-7", b"+\\ a\n"), ("hz", b"~z\n"), ("iso2022_jp", b"\x1b(x\n")])
+def test_a_faulty_byte_below_128_is_an_error_of_its_line(tmp_path: Path, name: str, raw: bytes) -> None:
+    path = tmp_path / "f.txt"
+    path.write_bytes(b"a\n" + raw + b"b\n")
+    lines = list(open_source(str(path), name).lines())
+    assert [line.error is None for line in lines] == [True, False, True]
+    assert lines[1].text.encode("utf-8", "surrogateescape") == raw
+
+
+@given(st.binary(max_size=60))
+def test_the_lines_of_any_text_are_its_bytes(raw: bytes) -> None:
+    source = Source("f.txt", io.BytesIO(raw), "utf-8", live=False)
+    lines = list(source.lines())
+    assert "".join(line.text for line in lines).encode("utf-8", "surrogateescape") == raw
+    assert [line.number for line in lines] == [*range(1, len(lines) + 1)]
+    assert all(line.text.endswith("\n") for line in lines[:-1])

@@ -151,3 +151,8 @@ def test_every_way_of_writing_answers_means_the_same(answers: list[tuple[str, in
         repr(columns),
     ):
         assert squad.answers_of(value) == answers
+
+
+def test_an_offset_of_5000_digits_is_an_error() -> None:
+    with pytest.raises(DataError, match="no offset"):
+        squad.answers_of("a", "9" * 5000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -335,3 +336,32 @@ def test_the_dialect_of_what_csv_writes_is_found(rows: list[tuple[str, str]]) ->
 def test_no_quote_in_an_unquoted_table_loses_or_joins_records(rows: list[tuple[str, str]]) -> None:
     data = 'sentence\tlabel\nhe said "no" twice\t0\n" and\t1\n' + "".join("\t".join(row) + "\n" for row in rows)
     assert len(cells(data)) == len(rows) + 2
+
+
+def test_a_new_record_of_one_empty_cell_is_no_blank_line() -> None:
+    text = tables.line(Dialect(",", quoted=True), ["text"]) + tables.line(Dialect(",", quoted=True), [""])
+    assert text == 'text\n""\n'
+
+
+@pytest.mark.parametrize("mark", [",", "\t"])
+def test_a_line_of_a_megabyte_of_delimiters_is_no_table(mark: str) -> None:
+    with pytest.raises(DataError, match="no record of a table"):
+        dialects.dialect_of(source(mark * 10**6), {}, mark)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ['x""x' * 250 + "\n", 'x","x' * 200 + "\n", '","\n', '""\n', '"""\n'],
+    ids=["doubled", "reopened", "1", "2", "3"],
+)
+def test_cells_that_stay_open_take_no_time(lines: str) -> None:
+    data = 'text,label\n"x\n' + lines * min(1000, 10**6 // len(lines))
+    started = time.process_time()
+    count = sum(len(row.lines) for row in read(data)[1])
+    assert count == data.count("\n") - 1
+    assert time.process_time() - started < 15
+
+
+def test_lines_of_a_cell_that_closes_and_of_one_that_opens_are_one_record() -> None:
+    data = 'text,label\r\n"a\r\n""b""\r\nc","d\r\n\r\ne"\r\nf,g\r\n'
+    assert cells(data) == [['a\r\n"b"\r\nc', "d\r\n\r\ne"], ["f", "g"]]
