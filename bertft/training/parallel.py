@@ -110,7 +110,8 @@ def _wait(running: Sequence[tuple[subprocess.Popen[bytes], IO[bytes] | None]], r
             if said is not None:
                 said.seek(0)
                 sys.stderr.write(said.read().decode(errors="replace"))
-            return running[failed][0].poll() or 1
+            code = running[failed][0].poll() or 1
+            return 128 - code if code < 0 else code  # one that a signal ended, as a shell says it
         if None not in codes:
             return 0
         time.sleep(_POLL_SECONDS)

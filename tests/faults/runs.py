@@ -112,7 +112,8 @@ class Run:
 
     def wait(self, timeout: float = _TIMEOUT) -> int:
         """Wait for the end and return the exit code."""
-        self.code = self.process.wait(timeout)
+        code = self.process.wait(timeout)
+        self.code = 128 - code if code < 0 else code  # as a shell says it
         return self.code
 
     def saw(self, pattern: str, *, times: int = 1) -> bool:

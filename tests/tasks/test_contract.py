@@ -471,6 +471,8 @@ def test_written_and_opened_again_answers_with_the_same_bytes(
         recipe=Recipe(task=task),
         metrics={},
         data={},
+        inputs={},
+        computed={},
         card="",
     )
     reopened = engine_of(open_bundle(str(again)))

@@ -413,7 +413,9 @@ def test_training_pools_over_windows_as_prediction_does(base: Callable[[str], Pa
     windows, _ = task.features(examples, engine.encoder, size)
     grouped = [list(group) for _, group in itertools.groupby(windows, key=lambda window: window.example)]
     objective = task.objective(examples)
-    batch = Collator(objective, tokenizer.subwords.pad, segments=True)([{"windows": group} for group in grouped])
+    batch = Collator(objective, tokenizer.subwords.pad, segments=True)(
+        [{"item": i, "windows": group} for i, group in enumerate(grouped)]
+    )
     owner, golds = batch.pop("owner"), batch.pop("labels")
     with torch.no_grad():
         logits = model(**batch).logits
