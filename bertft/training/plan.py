@@ -22,7 +22,7 @@ from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
-from bertft.training import cache, sampling, split
+from bertft.training import cache, checks, sampling, split
 from bertft.training.items import Items, collect
 
 _CHECKED_ROWS = 200
@@ -198,6 +198,9 @@ def plan(
     report_counts(job.counts)
     for note in before.notes:
         say(note)
+    splits = {"train": train, "dev": held_out if dev else None, "test": tested}
+    named = [(name, rows.info["path"], rows.examples) for name, rows in splits.items() if rows is not None]
+    checks.notice(job.recipe, task, named, batch=examples)
     return job
 
 
