@@ -9,7 +9,7 @@ from typing import Any
 from bertft.check.answers import check_answers, check_shares
 from bertft.check.findings import Finding, Part, Record, bounded, finding
 from bertft.check.labels import check_columns, check_labels
-from bertft.check.leaks import check_contexts, check_leaks
+from bertft.check.leaks import Keys, check_contexts, check_known, check_leaks, text_keys
 from bertft.check.schemes import Tagged, check_entities, check_styles, check_tags
 from bertft.check.texts import check_texts
 from bertft.data.content import as_number
@@ -21,14 +21,11 @@ Splits = Sequence[tuple[str, str, Sequence[Any]]]
 """(train, dev or test; path; examples), train first."""
 
 
-def check_examples(task: Task[Any, Any, Any], splits: Splits, *, ids: Ids, short: bool = False) -> list[Finding]:
-    """Return what is wrong with the examples of a task that has been prepared.
-
-    `short` leaves out what takes long, and what training says anyway.
-    """
+def check_examples(task: Task[Any, Any, Any], splits: Splits, *, ids: Ids) -> list[Finding]:
+    """Return what is wrong with the examples of a task that has been prepared."""
     found: list[Finding] = []
     if task.name == "qa":
-        return _questions(task, splits, short=short)
+        return _questions(task, splits)
     parts = [Part(name, path, [*_records(task, examples, ids)]) for name, path, examples in splits]
     is_tagging = task.name == "ner"
     if not is_tagging and not task.scale:
@@ -37,10 +34,10 @@ def check_examples(task: Task[Any, Any, Any], splits: Splits, *, ids: Ids, short
     swapped = {one.path for one in found}
     if not swapped:
         found += check_labels(parts, whole=not is_tagging)
-    found += check_leaks(parts, near=not short)
+    found += check_leaks(parts)
     for part in parts:
         found += check_texts(part)
-    if is_tagging and not short:
+    if is_tagging:
         tagged = [(path, [*_tagged(examples)]) for _, path, examples in splits]
         for _, sentences in tagged:
             found += check_tags(sentences, refused=task.options.on_bad_tags == "fail")
@@ -48,6 +45,30 @@ def check_examples(task: Task[Any, Any, Any], splits: Splits, *, ids: Ids, short
                 found += check_entities(sentences)
         found += check_styles([(path, sentences[0].style) for path, sentences in tagged if sentences])
     return bounded(found)
+
+
+def check_train(task: Task[Any, Any, Any], path: str, examples: Sequence[Any]) -> list[Finding]:
+    """Return what can be found quickly in the rows of train, and is not said by training anyway."""
+    part = Part("train", path, [*_records(task, examples, {})])
+    found = check_texts(part)
+    if task.name != "qa":
+        found += [*check_labels([part], whole=task.name != "ner"), *check_leaks([part], near=False)]
+    return found
+
+
+def keys(task: Task[Any, Any, Any], examples: Sequence[Any]) -> Keys:
+    """Return what the texts of train (the contexts of questions) are known by, for `check_between`."""
+    return text_keys([x.context if task.name == "qa" else text_of(x) for x in examples])
+
+
+def check_between(task: Task[Any, Any, Any], splits: Splits, known: Keys) -> list[Finding]:
+    """Return the rows of dev and test, one finding a file, whose texts are among the `keys` of train."""
+    found = []
+    for name, path, examples in splits:
+        is_qa = task.name == "qa"
+        part = _contexts(name, path, examples) if is_qa else Part(name, path, [*_records(task, examples, {})])
+        found += check_known(part, known, code="leak-context" if is_qa else "leak-exact")
+    return found
 
 
 def check_values(task: Task[Any, Any, Any], examples: Sequence[Any]) -> tuple[list[Any], list[Finding]]:
@@ -106,17 +127,21 @@ def _tagged(examples: Sequence[Any]) -> Iterator[Tagged]:
             yield Tagged(x.words[start:end], x.written[start:end], x.style, x.numbers[start:end], x.place)
 
 
-def _questions(task: Any, splits: Splits, *, short: bool) -> list[Finding]:
+def _questions(task: Any, splits: Splits) -> list[Finding]:
     found: list[Finding] = []
     parts = []
     for name, path, questions in splits:
-        if not short:
-            found += check_answers(questions, longest=task.options.max_answer_length)
-        contexts = {x.context: Record(x.place, x.context, None, (), x.id) for x in reversed(questions)}
-        parts.append(Part(name, path, [*reversed(contexts.values())]))
+        found += check_answers(questions, longest=task.options.max_answer_length)
+        parts.append(_contexts(name, path, questions))
         asked = Part(name, path, [Record(x.place, x.question, None, (), x.id) for x in questions])
         for part in (parts[-1], asked):
             found += check_texts(part)
     found += check_shares(splits)
     found += check_contexts(parts)
     return bounded(found)
+
+
+def _contexts(name: str, path: str, questions: Sequence[Any]) -> Part:
+    """Return the contexts of questions as records, each once."""
+    first = {x.context: Record(x.place, x.context, None, (), x.id) for x in reversed(questions)}
+    return Part(name, path, [*reversed(first.values())])

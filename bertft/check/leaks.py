@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
+from hashlib import blake2b
 from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
 
 from bertft.check.findings import SHARE, Finding, Part, Record, Severity, by_share, finding
 from bertft.check.similar import LEAST_WORDS, near_duplicates, words
+
+Keys = npt.NDArray[np.uint64]
 
 _SAME = 0.9  # of a file's rows: so many in train, and it is no other file
 _REPEATED = 0.1  # of train
@@ -47,6 +53,23 @@ def check_contexts(parts: Sequence[Part]) -> list[Finding]:
             severity = by_share(len(same), len(part.records))
             found.append(finding("leak-context", severity, f"{message}{first.place}", at=record.place, id=record.id))
     return found
+
+
+def text_keys(texts: Sequence[str]) -> Keys:
+    """Return a number a text, the same for equal texts in every process."""
+    digests = b"".join(blake2b(_key(text).encode("utf-8", "replace"), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype=np.uint64)
+
+
+def check_known(part: Part, known: Keys, *, code: str) -> list[Finding]:
+    """Return a finding where texts of a file are among those of train, of which only the `text_keys` are left."""
+    met = np.isin(text_keys([record.text for record in part.records]), known)
+    same = [record for record, is_met in zip(part.records, met, strict=True) if is_met and _is_long(record)]
+    if not same:
+        return []
+    what = "contexts" if code == "leak-context" else "rows"
+    message = f"{len(same):,} of {len(part.records):,} {what} of {part.name} stand in train: {_shown(same[0])}"
+    return [finding(code, by_share(len(same), len(part.records)), message, at=same[0].place, id=same[0].id)]
 
 
 def _key(text: str) -> str:

@@ -5,16 +5,26 @@ Every row is read, and those that cannot be are findings like others. Sub-tokens
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from bertft.bundle import store
 from bertft.check import model, settings
-from bertft.check.examples import check_examples, check_values, text_of, without_gold
+from bertft.check.examples import (
+    Splits,
+    check_between,
+    check_examples,
+    check_train,
+    check_values,
+    text_of,
+    without_gold,
+)
 from bertft.check.findings import Finding, bounded, finding, in_order
+from bertft.check.leaks import Keys
 from bertft.check.model import Reading
 from bertft.check.schemes import Spans, check_spans
 from bertft.check.texts import scripts
@@ -24,7 +34,7 @@ from bertft.data.formats import Format
 from bertft.data.row import Place, Row
 from bertft.encoders import families, load, stored
 from bertft.encoders.stored import Stored
-from bertft.errors import DataError, first_line
+from bertft.errors import DataError, first_line, inline
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
@@ -38,10 +48,16 @@ _SAMPLE_CHARACTERS = 2_000_000
 _GOLD = {"ner": "scheme-row", "qa": "qa-row"}
 _SHORT_ROWS = 200_000
 _SHORT_LINES = 3
-_SAID = frozenset(
-    {"label-unseen", "label-empty", "leak-same", "text-empty", "model-unknown", "model-windowed", "train-steps"}
-)
+_SAID = frozenset({"label-unseen", "label-empty", "leak-same", "qa-share", "text-empty", "train-steps", "train-few"})
 """Codes that training says in its own words, or that are no news to one who trains."""
+
+
+class TrainRows(NamedTuple):
+    """What is left of train when a run begins: its path, how many rows it has, and what their texts are known by."""
+
+    path: str
+    rows: int
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,43 +269,44 @@ def _check_settings(
 # -- the short form ----------------------------------------------------------------------------------------------------
 
 
-def notice(
-    recipe: Recipe, task: Task[Any, Any, Any], splits: Sequence[tuple[str, str, Sequence[Any]]], *, batch: float
-) -> None:
-    """Say the worst of what can be found quickly, before training; whatever fails here stops nothing.
+def tell_of_train(task: Task[Any, Any, Any], path: str, examples: Sequence[Any]) -> None:
+    """Say the worst of what can quickly be found in the rows of train; whatever fails here stops nothing."""
+    if len(examples) <= _SHORT_ROWS:
+        _tell(lambda: check_train(task, path, examples))
 
-    `splits` are (train, dev or test; path; examples); of rows that were read by an earlier run there are no examples.
-    """
-    if not is_main_process() or not splits[0][2] or sum(len(examples) for *_, examples in splits) > _SHORT_ROWS:
+
+def tell_of_run(recipe: Recipe, task: Task[Any, Any, Any], train: TrainRows, others: Splits, *, batch: float) -> None:
+    """Say the worst of what dev and test share with train, and of the recipe's numbers; then which command says all."""
+
+    def found() -> list[Finding]:
+        rate = float(recipe.trainer["learning_rate"])
+        size = settings.Size(train.rows, 0, batch, 0)
+        worst = settings.check_settings(recipe.trainer, size, rate=rate, encoder=None, path=train.path)
+        few = sum(len(examples) for *_, examples in others) <= _SHORT_ROWS
+        return worst + (check_between(task, others, train.keys) if few else [])
+
+    _tell(found)
+    say(f"`{_command(recipe, train.path, others)}` says more about data and recipe")
+
+
+def _tell(check: Callable[[], list[Finding]]) -> None:
+    if not is_main_process():
         return
     try:
-        found = [*_quick(recipe, task, splits, batch=batch)]
+        found = check()
     except Exception as error:  # a check that fails must not take a training with it
         detail(f"the data was not checked: {first_line(error)}")
         return
     worst = in_order(one for one in found if one.severity != "note" and one.code not in _SAID)
     for one in worst[:_SHORT_LINES]:
-        tell = warn if one.severity == "error" else say
-        tell(f"{one.place + ': ' if one.place else ''}{one.message} ({one.code})")
-    if worst:
-        rest = f"{len(worst) - _SHORT_LINES:,} more, and " if len(worst) > _SHORT_LINES else ""
-        say(f"`{_command(recipe, splits)}` shows {rest}what to do about it")
+        line = f"{one.place + ': ' if one.place else ''}{inline(one.message)} ({one.code})"
+        (warn if one.severity == "error" else say)(line)
+    if len(worst) > _SHORT_LINES:
+        say(f"and {len(worst) - _SHORT_LINES:,} more")
 
 
-def _quick(
-    recipe: Recipe, task: Task[Any, Any, Any], splits: Sequence[tuple[str, str, Sequence[Any]]], *, batch: float
-) -> Iterator[Finding]:
-    yield from check_examples(task, splits, ids={}, short=True)
-    rows = len(splits[0][2])
-    rate = float(recipe.trainer["learning_rate"])
-    size = settings.Size(rows, 0, batch, 0)
-    yield from settings.check_settings(recipe.trainer, size, rate=rate, encoder=None, path=splits[0][1])
-
-
-def _command(recipe: Recipe, splits: Sequence[tuple[str, str, Sequence[Any]]]) -> str:
+def _command(recipe: Recipe, data: str, others: Splits) -> str:
     given = command() or ()
     name = given[1] if len(given) > 1 and given[0] == "train" else recipe.task
-    options = {"train": "--data", "dev": "--dev", "test": "--test"}
-    data = splits[0][1]
-    files = [f"{options[part]} {path}" for part, path, _ in splits if part == "train" or path != data]
-    return " ".join(["bertft check", name, *files])
+    files = [("data", data), *((part, path) for part, path, _ in others if path != data)]
+    return " ".join(["bertft check", name, *(f"--{option} {shlex.quote(path)}" for option, path in files)])
