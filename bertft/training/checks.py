@@ -103,8 +103,9 @@ def check(
             continue
         task, examples, more = _understood(task, file, learn=name == "train")
         found += more
-        files.append(replace(file, examples=examples))
-    if files:
+        if examples:
+            files.append(replace(file, examples=examples))
+    if files and files[0].name == "train":  # all else is about train, or beside it
         ids = {place: name for file in files for place, name in file.ids.items()}
         splits = [(file.name, file.path, file.examples) for file in files]
         found += check_examples(task, splits, ids=ids)
@@ -157,8 +158,8 @@ def _read(
         file.examples.append(example)
         if (named := row.values.get("id")) is not None:
             file.ids[row.place] = str(named)
-        if isinstance(spans := row.values.get("entities", row.values.get("spans")), list) and not example.numbers:
-            file.spans.append(_spans(row, example, spans))
+        if task.name == "ner" and not example.tokenized:
+            file.spans.append(_spans(row, example))
     if not count:
         raise DataError("there is no record in the file", place=path)
     return replace(file, found=bounded(file.found))
@@ -182,11 +183,11 @@ def _place(error: DataError, otherwise: Place | str) -> Place | str:
     return error.place if isinstance(error.place, Place) else otherwise
 
 
-def _spans(row: Row, example: Any, given: Sequence[Any]) -> Spans:
-    spans = [(s.get("start"), s.get("end"), s.get("label")) if isinstance(s, Mapping) else tuple(s) for s in given]
-    text = example.raw or ""
-    whole = [(int(s[0]), int(s[1]), str(s[2])) for s in spans if len(s) == 3 and isinstance(s[0], int)]
-    return Spans(text, whole, example.spans or split_words(text), row.place)
+def _spans(row: Row, example: Any) -> Spans:
+    """Return the character spans of a row, which its parsing has found to be spans."""
+    given = row.get("entities")
+    each = [(s["start"], s["end"], s["label"]) if isinstance(s, Mapping) else tuple(s) for s in given]
+    return Spans(example.raw, each, example.spans, row.place)
 
 
 def _understood(

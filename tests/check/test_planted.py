@@ -395,6 +395,16 @@ def test_all_bad_rows_are_named_up_to_a_bound_and_counted(tmp_path: Path) -> Non
     assert all(one.severity == "error" for one in bad)
 
 
+def test_texts_with_spans_can_be_classified(tmp_path: Path) -> None:
+    rows = [{**row, "label": ("a", "b")[i % 2]} for i, row in enumerate(spans())]
+    assert [one for one in run(tmp_path, "rows", rows) if one.severity != "note"] == []
+
+
+def test_a_file_without_a_row_that_can_be_used_gives_its_findings(tmp_path: Path) -> None:
+    findings = run(tmp_path, "regress", [[text, "no number"] for text, _ in table()])
+    assert {(one.code, one.severity) for one in findings} == {("label-number", "error")}
+
+
 def test_the_worst_comes_first_and_then_the_place(tmp_path: Path) -> None:
     rows = table()
     rows[20][0] = rows[7][0] = " "
