@@ -19,6 +19,7 @@ from bertft.tasks.base import Head, Task, WindowSize
 
 if TYPE_CHECKING:
     from bertft.encoders.load import Tokenizer
+    from bertft.encoders.stored import Stored
 
 FORMAT = 1
 MANIFEST = "bertft.json"
@@ -68,7 +69,7 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     return model, heads.load_own(model, Path(checkpoint.location)) and kept
 
 
-def default_window(tokenizer: Tokenizer, length: int | None, stride: int | None) -> WindowSize:
+def default_window(tokenizer: Tokenizer | Stored, length: int | None, stride: int | None) -> WindowSize:
     """Return the window of the options, or the model's length (at most 512) with a quarter of it shared.
 
     Raises UsageError for a window that is longer than the model's, or has no room, or is all shared.

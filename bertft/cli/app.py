@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bertft.cli.check import check_command
 from bertft.cli.eval import eval_command
 from bertft.cli.export import export_command
 from bertft.cli.models import models_command
@@ -24,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("train")(train_command)
+app.command("check")(check_command)
 app.command("eval")(eval_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)

@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bertft.data.row import Line, Place, Row
 from bertft.data.source import LINE_COST, MAX_UNPACKED, Source
@@ -243,31 +243,34 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
     Every line of the file belongs to exactly one row, so that `write` can return the file. A sentence that cannot be
     read gives a row with an error; where the data must be `labelled`, so does a word without a tag.
     """
-    block: list[Line] = []
+    block: list[_Judged] = []
     document, words, size = 0, 0, 0
-    for line, token in layout.tokens(source.lines()):
+    inside = False
+    for line in source.lines():
         text = line.content
         size = size + len(text) + LINE_COST if block else 0
         if size > MAX_UNPACKED:
             raise DataError(
                 f"one {unit} of {len(block):,} lines, which is too much to be held",
-                place=Place(source.path, block[0].number),
+                place=Place(source.path, block[0].line.number),
                 help="blank lines end sentences, lines of -DOCSTART- documents",
             )
         boundary = text.startswith(("-DOCSTART-", "# newdoc"))
         if boundary and words:
             yield _row(source.path, block, layout, document, labelled=labelled)
-            block, words = [], 0
+            block, words, inside = [], 0, False
+        token = layout.is_token(text, inside=inside)
+        inside = token or (inside and not is_blank(text))
         document += boundary
-        block.append(line)
+        block.append(_Judged(line, text, token))
         words += token
-        if unit == "sentence" and words and (is_blank(text) or layout.separator == "|"):
+        if unit == "sentence" and words and (layout.separator == "|" or (not token and is_blank(text))):
             yield _row(source.path, block, layout, document, labelled=labelled)
-            block, words = [], 0
+            block, words, inside = [], 0, False
         if unit == "sentence" and words > MAX_SENTENCE_WORDS:
             raise DataError(
                 f"one sentence of over {MAX_SENTENCE_WORDS} words: the file has no blank lines between sentences",
-                place=Place(source.path, block[0].number),
+                place=Place(source.path, block[0].line.number),
                 help="for a table of texts use `bertft train classify`; to read on without sentence boundaries, "
                 "`--set options.unit=document`",
             )
@@ -275,19 +278,26 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
         yield _row(source.path, block, layout, document, labelled=labelled)
 
 
-def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, labelled: bool) -> Row:
+class _Judged(NamedTuple):
+    """A line, its content, and whether it is a token."""
+
+    line: Line
+    text: str
+    token: bool
+
+
+def _row(path: str, block: Sequence[_Judged], layout: Layout, document: int, *, labelled: bool) -> Row:
     tokens: list[str] = []
     tags: list[str] = []
     numbers: list[int] = []
     sentences: list[int] = []
+    lines = tuple([line for line, _, _ in block])
     length, place = 0, None
     try:
-        for line, token in layout.tokens(block):
-            text = line.content
-            if is_blank(text):
-                sentences, length = ([*sentences, length] if length else sentences), 0
-                continue
+        for line, text, token in block:
             if not token:
+                if is_blank(text):
+                    sentences, length = ([*sentences, length] if length else sentences), 0
                 continue
             if line.error is not None:
                 raise line.error
@@ -305,23 +315,22 @@ def _row(path: str, block: Sequence[Line], layout: Layout, document: int, *, lab
             if layout.separator == "|":
                 sentences, length = [*sentences, length], 0
     except DataError as error:
-        return Row(place or Place(path, block[0].number), lines=tuple(block), error=error, document=document)
+        return Row(place or Place(path, lines[0].number), lines=lines, error=error, document=document)
     if length:
         sentences.append(length)
     values = {"tokens": tokens} if layout.tags is None else {"tokens": tokens, "tags": tags}
-    place = place or Place(path, block[0].number)
-    lines, lengths = tuple(block), tuple(sentences)
-    return Row(place, values, lines, document=document, sentences=lengths, numbers=tuple(numbers))
+    place = place or Place(path, lines[0].number)
+    return Row(place, values, lines, document=document, sentences=tuple(sentences), numbers=tuple(numbers))
 
 
-def _tokens(text: str, layout: Layout, place: Place) -> Iterator[list[str]]:
+def _tokens(text: str, layout: Layout, place: Place) -> list[list[str]]:
     if layout.separator == "|":
-        for item in _BLANKS.split(text.strip(" \t")):
-            fields = item.rsplit("|", layout.columns - 1)
+        items = [item.rsplit("|", layout.columns - 1) for item in _BLANKS.split(text.strip(" \t"))]
+        for fields in items:
             if len(fields) != layout.columns:
+                item = "|".join(fields)
                 raise DataError(f"{item!r} has {len(fields)} fields, the file {layout.columns}", place=place)
-            yield fields
-        return
+        return items
     fields = layout.split(text)
     if len(fields) != layout.columns:
         raise DataError(
@@ -329,7 +338,7 @@ def _tokens(text: str, layout: Layout, place: Place) -> Iterator[list[str]]:
             place=place,
             help="every token line needs the same number of columns; a blank line ends a sentence",
         )
-    yield fields
+    return [fields]
 
 
 def _columns(count: int) -> str:
@@ -337,7 +346,8 @@ def _columns(count: int) -> str:
 
 
 def _checked(word: str, place: Place) -> str:
-    if len(word) > MAX_TOKEN_BYTES or len(word.encode("utf-8", "surrogateescape")) > MAX_TOKEN_BYTES:
+    # a character has four bytes at most
+    if 4 * len(word) > MAX_TOKEN_BYTES and len(word.encode("utf-8", "surrogateescape")) > MAX_TOKEN_BYTES:
         raise DataError(f"a token of {len(word):,} characters", place=place, help="is this a column file?")
     return word
 

@@ -46,7 +46,7 @@ _KEEPING: dict[str, tuple[bool, Callable[[str], bool], str]] = {
 _PICKLE = "pytorch_model.bin"
 _SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 """What transformers needs to read a `.model` file where there is no tokenizer.json: packages and their modules."""
-_NO_LIMIT = 10**9  # transformers writes 1e30 into `model_max_length` where a tokenizer sets no limit
+NO_LIMIT = 10**9  # transformers writes 1e30 into `model_max_length` where a tokenizer sets no limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True
         presplit=presplit,
     )
     limits = [pretrained.model_max_length, max_positions(config)]
-    usable = [int(limit) for limit in limits if limit is not None and limit < _NO_LIMIT]
+    usable = [int(limit) for limit in limits if limit is not None and limit < NO_LIMIT]
     return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), subwords, min(usable, default=512))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, NamedTuple
 
 Scheme = Literal["IOB1", "BIO", "IOE1", "IOE2", "BIOES", "BILOU", "IO", "plain"]
@@ -85,6 +86,8 @@ def read_spans(tags: Sequence[str], style: TagStyle) -> list[EntitySpan]:
     spans: list[EntitySpan] = []
     start, label, closed = 0, "", True
     for i, tag in enumerate(tags):
+        if closed and tag == "O":  # most words
+            continue
         prefix, kind = style.split(tag)
         if prefix == "O" or prefix in "BS" or closed or kind != label:
             if not closed:
@@ -118,6 +121,21 @@ def invalid_positions(tags: Sequence[str], style: TagStyle) -> list[int]:
     ]
 
 
+def inconsistent(sentences: Sequence[Sequence[str]], style: TagStyle) -> list[int]:
+    """Return which of many sentences `invalid_positions` finds tags in; neighbours that recur are judged once."""
+    met: set[tuple[str, ...]] = set()
+    for tags in sentences:
+        met.update(zip(("O", *tags), tags, (*tags[1:], "O"), strict=False))
+    wrong = {three for three in met if 1 in invalid_positions(three, style)}
+    if not wrong:
+        return []
+    return [
+        i
+        for i, tags in enumerate(sentences)
+        if not wrong.isdisjoint(zip(("O", *tags), tags, (*tags[1:], "O"), strict=False))
+    ]
+
+
 def _allowed(scheme: Scheme, left: tuple[str, str], this: tuple[str, str], right: tuple[str, str]) -> bool:
     prefix, label = this
     if prefix == "O":
@@ -146,7 +164,7 @@ def detect(sentences: Sequence[Sequence[str]], scheme: Scheme | None = None) -> 
     Two schemes that use the same letters (IOB1 and BIO, IOE1 and IOE2) are told apart by which leaves fewer sentences
     inconsistent; on a tie the one that is named second, the more usual one, is taken.
     """
-    counts = Counter(tag for tags in sentences for tag in tags)
+    counts = Counter(chain.from_iterable(sentences))
     order, separator = _writing(counts)
     probe = TagStyle("BIO", order, separator)
     prefixed = [tag for tag in counts if probe.has_prefix(tag)]
@@ -167,7 +185,7 @@ def detect(sentences: Sequence[Sequence[str]], scheme: Scheme | None = None) -> 
     best: Detection | None = None
     for candidate in candidates:
         style = TagStyle(candidate, order, separator)
-        wrong = sum(bool(invalid_positions(tags, style)) for tags in sentences)
+        wrong = len(inconsistent(sentences, style))
         if best is None or wrong <= best.inconsistent:
             best = Detection(style, wrong, len(sentences))
     if best is None:

@@ -18,11 +18,14 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bertft import __version__
+from bertft.check.leaks import Keys
 from bertft.console import detail, is_main_process, say, warn
 from bertft.tasks.base import Counts, Objective, Scale, Task
 from bertft.training.items import Items
@@ -30,7 +33,8 @@ from bertft.training.items import Items
 LEAST_BYTES = 2**20
 """Of a file that is kept: a smaller one is read in a second or two."""
 _ENTRIES = 8
-_FORMAT = 2  # to be raised with every change of how rows are read or cut
+_TEXTS = "texts.npy"
+_FORMAT = 3  # to be raised with every change of how rows are read or cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Prepared:
     """On what training leaves out."""
     said: Sequence[tuple[str, str]] = ()
     """What was said of the file when it was read."""
+    texts: Keys = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+    """What the rows' texts are known by (`check/leaks.py`)."""
 
     def repeat(self, path: str) -> None:
         """Say again what was said when the file, which may have moved, was read."""
@@ -92,6 +98,7 @@ def read(name: str, task: Task[Any, Any, Any]) -> Prepared | None:
             Counter(stored["labels"]),
             stored["notes"],
             [(how, line) for how, line in stored["said"]],
+            np.load(folder / _TEXTS),
         )
         os.utime(folder)
     except (OSError, ValueError, KeyError, TypeError):  # not there, torn, or of another version
@@ -120,6 +127,7 @@ def write(name: str, prepared: Prepared) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder, prefix="."))
         prepared.items.save(scratch)
+        np.save(scratch / _TEXTS, prepared.texts)
         (scratch / "prepared.json").write_text(json.dumps(stored), encoding="utf-8")
         shutil.rmtree(folder / name, ignore_errors=True)  # what could not be read
         scratch.rename(folder / name)

@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bertft.bundle import store
+from bertft.check.examples import keys
 from bertft.console import recorded, say, warn
 from bertft.data import formats, parts
 from bertft.data.row import Place
@@ -22,7 +23,7 @@ from bertft.inference.evaluate import Labelled, read_labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
-from bertft.training import cache, sampling, split
+from bertft.training import cache, checks, sampling, split
 from bertft.training.items import Items, collect
 
 _CHECKED_ROWS = 200
@@ -139,6 +140,7 @@ def plan(
             task, notes = task.prepare(train.examples)
             for note in notes:
                 say(f"{data}: {note}")
+            checks.tell_of_train(task, data, train.examples)
     else:
         say(f"{data}: {before.info['rows']:,} rows, read and tokenized by an earlier run, which said:")
         before.repeat(data)
@@ -173,7 +175,7 @@ def plan(
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
-        before = replace(_prepared(task, train, encoder), said=said)
+        before = replace(_prepared(task, train, encoder), said=said, texts=keys(task, train.examples))
         if entry is not None:
             cache.write(entry, before)
     tokens = _batch_tokens(recipe, before.items, before.objective)
@@ -198,6 +200,10 @@ def plan(
     report_counts(job.counts)
     for note in before.notes:
         say(note)
+    trained = checks.TrainRows(data, train.info["rows"], before.texts)
+    named = (("dev", held_out if dev else None), ("test", tested))
+    others = [(name, rows.info["path"], rows.examples) for name, rows in named if rows is not None]
+    checks.tell_of_run(job.recipe, task, trained, others, batch=examples)
     return job
 
 
