@@ -17,6 +17,7 @@ from bertft.data.formats import Format
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, first_line
 from bertft.inference.load import BackendName, Precision, engine
+from bertft.scoring.intervals import described
 from bertft.tasks.base import Counts, Task
 
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
@@ -130,7 +131,13 @@ def evaluate(
     )
     pairs, counts = ready.evaluate(labelled.examples)
     report_counts(counts)
-    return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}
+    return {**measure(bundle.task, pairs), **extra.score(bundle.task, pairs)}
+
+
+def measure(task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return the task's metrics, and how sure its headline is: `intervals`, and the `bootstrap` that they come from."""
+    scores = task.score(pairs)
+    return {**scores, **described(task.outcomes(pairs), [key for key in task.headline if key in scores])}
 
 
 def report_counts(counts: Counts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertft.console import shown
@@ -18,13 +18,27 @@ def score_table(scores: Mapping[str, Any]) -> str:
     in_table = {f"{prefix}{figure}" for _, prefix in _AVERAGES for figure in _FIGURES} if lines else set()
     if lines and "f1" in scores:
         in_table |= {*_FIGURES}
+    sure: Mapping[str, Sequence[float]] = scores.get("intervals", {})
     other = [
-        f"{key} {shown(key, value)}" if isinstance(value, float) else f"{key} {value:,}"
+        f"{key} {_figure(key, value, sure.get(key))}" if isinstance(value, float) else f"{key} {value:,}"
         for key, value in scores.items()
-        if isinstance(value, int | float) and (key not in in_table or key == "macro_f1") and key != "support"
+        if isinstance(value, int | float)
+        and (key not in in_table or key in sure or key == "macro_f1")
+        and key != "support"
     ]
     extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
-    return "\n".join((*lines, "  ".join(other), *map(inline, extra)))
+    told = [_resampled(scores["bootstrap"])] if sure else []
+    return "\n".join((*lines, "  ".join(other), *told, *map(inline, extra)))
+
+
+def _figure(key: str, value: float, interval: Sequence[float] | None) -> str:
+    low_high = f" [{', '.join(shown(key, bound) for bound in interval)}]" if interval else ""
+    return f"{shown(key, value)}{low_high}"
+
+
+def _resampled(bootstrap: Mapping[str, Any]) -> str:
+    units = f"{bootstrap['units']:,} {bootstrap['unit']}s"
+    return f"[in brackets: {bootstrap['level']:.0%} intervals, bootstrap over {units}]"
 
 
 def _labels(scores: Mapping[str, Any]) -> list[str]:
