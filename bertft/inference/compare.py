@@ -84,7 +84,7 @@ def compare(
         what = " and ".join(f"{name}: {one.kind} by {one.unit}" for name, one in zip(systems, found, strict=True))
         raise UsageError(f"these systems answer different questions ({what})")
     if any(one.ranks is None for one in found):  # a file of predictions has no scores to rank by
-        found = [replace(one, ranks=None, groups=None if one.ranks else one.groups) for one in found]
+        found = [replace(one, ranks=None) for one in found]
     return _compared(systems, found, data, task.headline, metric=metric, samples=samples, seed=seed, show=show)
 
 
@@ -191,7 +191,8 @@ def _read(
         # labels that the model calls otherwise are no error here: they may be permuted, which is to be told
         named = task.name in ("classify", "pair")
         reader = type(task).restore(asdict(task.options), {}) if named else task
-        return task, read(reader, bundles[0].manifest.get("columns"))
+        known = (one.manifest.get("columns") for one in bundles)
+        return task, read(reader, next((columns for columns in known if columns), None))
     told = [what for one in files.values() for _, what in one[:1]]
     if not told:
         raise DataError("the file has no predictions", place=next(iter(files)))

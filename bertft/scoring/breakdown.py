@@ -49,6 +49,8 @@ def details(
         found["matches"] = spans.matches(pairs)
     elif outcomes.kind == "answer":
         found["errors"] = _answer_errors(outcomes)
+    if outcomes.ranks is not None:  # parts of a question have no rank
+        outcomes, keys = replace(outcomes, ranks=None), [key for key in keys if key not in ("mrr", "map")]
     parts = {"length": by_length(outcomes, keys)}
     if windowed is not None and any(windowed):
         parts["windowed"] = _by(outcomes, keys, ["yes" if one else "no" for one in windowed])

@@ -36,7 +36,7 @@ def differences(units: Units, keys: Collection[str], *, samples: int = SAMPLES, 
         observed, resampled = second[key] - first[key], of_second[key] - of_first[key]
         centred = resampled - observed
         p = share_as_large(centred * math.sqrt(units.size / (units.size - 1)), observed)
-        found[key] = {"difference": observed, "interval": interval(resampled, units.size), "p": p}
+        found[key] = {"difference": observed, "interval": interval(resampled, units.size, observed), "p": p}
     return found
 
 

@@ -123,11 +123,14 @@ class ClassifyPair(Classify):
 
     def outcomes(self, pairs: Sequence[tuple[Any, Answer | None]]) -> Outcomes:
         found = replace(Classify.outcomes(self, pairs), unit="pair")
-        if not self.options.rank or any(answer is None for _, answer in pairs):
+        if not self.options.rank:
             return found
-        ranks = list(self._ranks([(example, answer) for example, answer in pairs if answer is not None]))
-        questions = [example.question for example, _ in pairs]
-        return replace(found, unit="question", groups=questions, ranks=ranks)
+        found = replace(found, unit="question", groups=[example.question for example, _ in pairs])
+        if any(answer is None for _, answer in pairs):
+            return found
+        return replace(
+            found, ranks=list(self._ranks([(example, answer) for example, answer in pairs if answer is not None]))
+        )
 
     def _inputs(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[str, ...]]:
         return [(example.first, example.second) for example, _ in pairs]

@@ -8,12 +8,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 from cli.conftest import Run
 
+from bertft.data.row import Place, Row
 from bertft.inference.compare import compare
+from bertft.inference.evaluate import measure
 from bertft.report.comparison import comparison_tables
+from bertft.scoring.breakdown import details
+from bertft.scoring.resampling import units
+from bertft.tasks import task_class
 
 Record = dict[str, Any]
 ROWS = [(f"text {i} is {'good' if i % 3 else 'bad'}", "pos" if i % 3 else "neg") for i in range(60)]
@@ -203,6 +209,28 @@ def test_a_tagger_is_compared_with_its_own_files(cli: Run, model: Path, train_fi
     assert {key: evaluated[key] for key in ("f1", "precision", "recall")} == {
         key: found["systems"][0][key] for key in ("f1", "precision", "recall")
     }
+
+
+def test_rankings_are_compared_by_question() -> None:
+    task = task_class("pair").restore(
+        {"rank": True}, {"problem_type": "single_label_classification", "labels": ["no", "yes"]}
+    )
+    rows = [
+        {"text_a": f"question {i // 3}", "text_b": f"answer {i}", "label": "yes" if i % 3 == 0 else "no"}
+        for i in range(30)
+    ]
+    examples = [task.parse(Row(Place("f", i), values), labelled=True) for i, values in enumerate(rows, 1)]
+    rng = np.random.default_rng(0)
+    pairs = [(example, np.array([1 - p, p])) for example, p in zip(examples, rng.random(30), strict=True)]
+    found = task.outcomes(pairs)
+    assert (found.unit, units([found]).size) == ("question", 10)
+    measured, scores = measure(task, pairs), task.score(pairs)
+    assert {key: measured[key] for key in scores} == scores
+    assert [*measured["intervals"]] == ["map", "mrr", "accuracy"]
+    silent = task.outcomes([(example, None) for example in examples])
+    assert (silent.unit, silent.ranks) == ("question", None)
+    parts = details(found, ["map", "accuracy"])["breakdown"]["length"]
+    assert "map" not in parts[0]  # a part of a question's answers has no rank
 
 
 def test_characters_are_put_on_the_words_of_the_data(cli: Run, tmp_path: Path) -> None:
