@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bertft.cli.check import check_command
+from bertft.cli.compare import compare_command
 from bertft.cli.eval import eval_command
 from bertft.cli.export import export_command
 from bertft.cli.models import models_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("train")(train_command)
 app.command("check")(check_command)
 app.command("eval")(eval_command)
+app.command("compare")(compare_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)
 app.command("models")(models_command)

@@ -14,6 +14,10 @@ def eval_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model: a directory or a Hub id.")],
     data: Annotated[str, typer.Option(metavar="FILE", help="Labelled data.")],
     json: Annotated[bool, typer.Option("--json", help="Print JSON also on a terminal.")] = False,
+    detail: Annotated[bool, typer.Option("--detail", help="Show where it fails, too; JSON always has it.")] = False,
+    train: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Its training data: tells seen entities from new ones.")
+    ] = None,
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME|PATH", help="One more metric, for evaluate.load; repeatable.")
     ] = None,
@@ -49,6 +53,7 @@ def eval_command(
         backend=backend,
         precision=precision,
         metrics=metric or (),
+        train=train,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
     )
@@ -57,6 +62,8 @@ def eval_command(
 
         print(encode(scores))
     else:
-        from bertft.report.table import score_table
+        from bertft.report.table import detail_tables, score_table
 
         print(score_table(scores))
+        if detail:
+            print(f"\n{detail_tables(scores)}")

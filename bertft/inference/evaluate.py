@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
@@ -16,7 +16,10 @@ from bertft.data import formats
 from bertft.data.formats import Format
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, first_line
+from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.load import BackendName, Precision, engine
+from bertft.scoring.breakdown import details, surface_forms
+from bertft.scoring.intervals import described
 from bertft.tasks.base import Counts, Task
 
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
@@ -29,6 +32,10 @@ class Labelled:
 
     examples: list[Any]
     info: dict[str, Any]
+    roles: Mapping[str, Any] = field(default_factory=dict)
+    """The fields that hold what the model reads."""
+    rows: Sequence[int] = ()
+    """Which of the file's rows, from 0, each example is, and last how many rows there are."""
 
 
 def read_labelled(
@@ -62,11 +69,14 @@ def read_labelled(
     excluded: Counter[str] = Counter()
     empty: list[Place] = []
     parsed = []
-    for row in islice(opened.rows, limit):
+    numbers: list[int] = []
+    count = 0
+    for count, row in enumerate(islice(opened.rows, limit), 1):
         if row.excluded:
             excluded[row.excluded] += 1
             continue
         parsed.append(task.parse(row, labelled=True))
+        numbers.append(count - 1)
         if any(_is_empty(row.get(role)) for role in texts):
             empty.append(row.place)
     if limit and next(opened.rows, None) is not None:
@@ -83,7 +93,11 @@ def read_labelled(
         say(f"{path}: {note}")
     for warning in warnings:
         warn(f"{path}: {warning}")
-    return Labelled(examples, {"path": path, "sha256": _hash(path, examples), "rows": len(examples)})
+    if len(examples) < len(parsed):  # what is left out is no copy
+        number_of = {id(example): number for example, number in zip(parsed, numbers, strict=True)}
+        numbers = [number_of[id(example)] for example in examples]
+    info = {"path": path, "sha256": _hash(path, examples), "rows": len(examples)}
+    return Labelled(examples, info, opened.roles, [*numbers, count])
 
 
 def _is_empty(text: object) -> bool:
@@ -103,10 +117,13 @@ def evaluate(
     backend: BackendName = "auto",
     precision: Precision = "auto",
     metrics: Sequence[str] = (),
+    train: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
 ) -> dict[str, Any]:
-    """Return the metrics of a saved model on a labelled file, fractions of 1.
+    """Return the metrics of a saved model on a labelled file, fractions of 1, their intervals, and where it fails.
+
+    With the data of its training, `train`, a tagger's entities are told apart by whether they were in it.
 
     Raises ModelError, DataError or UsageError for a model, a file or an argument that cannot be used.
     """
@@ -115,22 +132,42 @@ def evaluate(
     bundle = open_bundle(model, allow_pickle=allow_pickle)
     if bundle.assumed:
         say(bundle.assumed)
-    labelled = read_labelled(
-        bundle.task,
-        data,
-        use="test",
-        format=kind,
-        encoding=encoding,
-        columns=columns,
-        preferred=bundle.manifest.get("columns"),
-        limit=limit,
-    )
+    preferred = bundle.manifest.get("columns")
+
+    def read(path: str, use: Literal["train", "test"], limit: int | None) -> Labelled:
+        given: dict[str, Any] = {"format": kind, "encoding": encoding, "columns": columns, "preferred": preferred}
+        return read_labelled(bundle.task, path, use=use, limit=limit, **given)
+
+    labelled = read(data, "test", limit)
+    known = read(train, "train", None) if train else None
     ready = engine(
         bundle, device=device, batch_tokens=batch_tokens, backend=backend, precision=precision, measuring=True
     )
     pairs, counts = ready.evaluate(labelled.examples)
     report_counts(counts)
-    return {**bundle.task.score(pairs), **extra.score(bundle.task, pairs)}
+    scores = {**measure(bundle.task, pairs), **extra.score(bundle.task, pairs)}
+    seen = None
+    if known is not None:
+        seen = surface_forms(bundle.task.outcomes([(example, None) for example in known.examples]))
+    windowed = _windowed(ready, labelled.examples) if counts.windowed else None
+    found = details(bundle.task.outcomes(pairs), [*scores.get("intervals", {})], windowed=windowed, seen=seen)
+    return {**scores, **found}
+
+
+def _windowed(ready: Engine, examples: Sequence[Any]) -> list[bool]:
+    """Say of each example whether it is longer than a window."""
+    pieces = [0] * len(examples)
+    for start in range(0, len(examples), LOOK_AHEAD):
+        windows, _ = ready.task.features(examples[start : start + LOOK_AHEAD], ready.encoder, ready.window)
+        for window in windows:
+            pieces[start + window.example] += 1
+    return [count > 1 for count in pieces]
+
+
+def measure(task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return the task's metrics, and how sure its headline is: `intervals`, and the `bootstrap` that they come from."""
+    scores = task.score(pairs)
+    return {**scores, **described(task.outcomes(pairs), [key for key in task.headline if key in scores])}
 
 
 def report_counts(counts: Counts) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertft.console import shown
@@ -10,6 +10,8 @@ from bertft.errors import inline
 
 _AVERAGES = (("micro average", "micro_"), ("macro average", "macro_"))
 _FIGURES = ("precision", "recall", "f1")
+_CONFUSED = 15
+"""So many pairs of labels are shown."""
 
 
 def score_table(scores: Mapping[str, Any]) -> str:
@@ -18,13 +20,80 @@ def score_table(scores: Mapping[str, Any]) -> str:
     in_table = {f"{prefix}{figure}" for _, prefix in _AVERAGES for figure in _FIGURES} if lines else set()
     if lines and "f1" in scores:
         in_table |= {*_FIGURES}
+    sure: Mapping[str, Sequence[float]] = scores.get("intervals", {})
     other = [
-        f"{key} {shown(key, value)}" if isinstance(value, float) else f"{key} {value:,}"
+        f"{key} {figure(key, value, sure.get(key))}" if isinstance(value, float) else f"{key} {value:,}"
         for key, value in scores.items()
-        if isinstance(value, int | float) and (key not in in_table or key == "macro_f1") and key != "support"
+        if isinstance(value, int | float)
+        and (key not in in_table or key in sure or key == "macro_f1")
+        and key != "support"
     ]
     extra = [f"{name}: {result}" for name, result in scores.get("extra", {}).items()]
-    return "\n".join((*lines, "  ".join(other), *map(inline, extra)))
+    told = [resampled(scores["bootstrap"])] if sure else []
+    return "\n".join((*lines, "  ".join(other), *told, *map(inline, extra)))
+
+
+def detail_tables(scores: Mapping[str, Any]) -> str:
+    """Return where a model fails: its errors, what it confuses, and its scores by kinds of rows."""
+    tables = []
+    if errors := scores.get("errors"):
+        tables.append("errors: " + "  ".join(f"{kind.replace('_', ' ')} {count:,}" for kind, count in errors.items()))
+    if matches := scores.get("matches"):
+        head = ("match", *_FIGURES, "correct", "incorrect", "partial", "missed", "spurious")
+        rows = [
+            (rule, *(f"{100 * m[key]:.1f}" for key in _FIGURES), *(f"{m[key]:,}" for key in head[4:]))
+            for rule, m in matches.items()
+        ]
+        tables.append(aligned([head, *rows]))
+    confused = [cell for cell in scores.get("confusion", ()) if cell["gold"] != cell["predicted"]]
+    if confused:
+        names = [
+            tuple("none" if cell[k] is None else inline(cell[k]) for k in ("gold", "predicted")) for cell in confused
+        ]
+        rows = [(*pair, f"{cell['count']:,}") for pair, cell in zip(names[:_CONFUSED], confused, strict=False)]
+        tables.append(aligned([("gold", "predicted", "times"), *rows], left=2))
+        if len(confused) > _CONFUSED:
+            tables[-1] += f"\n… and {len(confused) - _CONFUSED:,} more pairs; JSON has all"
+    tables += [_parts(name, parts) for name, parts in scores.get("breakdown", {}).items() if parts]
+    return "\n\n".join(tables)
+
+
+def _parts(name: str, parts: Sequence[Mapping[str, Any]]) -> str:
+    keys = list(parts[0]["intervals"]) or [key for key in parts[0] if isinstance(parts[0][key], float)]
+    rows = []
+    for part in parts:
+        what = inline(part["is"]) if "is" in part else _range(*part["words"])
+        figures = (figure(key, part[key], part["intervals"].get(key)) for key in keys)
+        rows.append((what, *figures, f"{part.get('entities', part['rows']):,}"))
+    head = (name.replace("_", " "), *keys, "entities" if "entities" in parts[0] else "rows")
+    return aligned([head, *rows])
+
+
+def _range(least: int, most: int) -> str:
+    return f"{least:,} words" if least == most else f"{least:,}-{most:,} words"
+
+
+def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return rows of cells as lines, the first `left` columns aligned to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+
+
+def figure(key: str, value: float, interval: Sequence[float] | None) -> str:
+    """Return a metric as people read it, with its interval."""
+    low_high = f" [{', '.join(shown(key, bound) for bound in interval)}]" if interval else ""
+    return f"{shown(key, value)}{low_high}"
+
+
+def resampled(bootstrap: Mapping[str, Any]) -> str:
+    """Say what the intervals are."""
+    units = f"{bootstrap['units']:,} {bootstrap['unit']}s"
+    return f"[in brackets: {bootstrap['level']:.0%} intervals, bootstrap over {units}]"
 
 
 def _labels(scores: Mapping[str, Any]) -> list[str]:
@@ -41,10 +110,4 @@ def _labels(scores: Mapping[str, Any]) -> list[str]:
         if all(key in scores for key in keys):
             rows.append((name, *(f"{100 * scores[key]:.1f}" for key in keys), f"{scores['support']:,}"))
     head = ("", *_FIGURES, "support")
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    return [
-        "  ".join(
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in (head, *rows)
-    ]
+    return aligned([head, *rows]).split("\n")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.row import Row
+from bertft.scoring.outcomes import Outcomes
 from bertft.text.bio import Constraints
 
 Logits = npt.NDArray[np.float32]
@@ -275,6 +276,10 @@ class Task(Protocol[E, S, P]):
 
     def score(self, pairs: Sequence[tuple[E, P]]) -> dict[str, Any]:
         """Return the metrics; raises DataError where an example has no gold."""
+        ...
+
+    def outcomes(self, pairs: Sequence[tuple[E, P | None]]) -> Outcomes:
+        """Return gold and predictions side by side, as `score` compares them; what is predicted is None for None."""
         ...
 
     def references(self, pairs: Sequence[tuple[E, P]]) -> tuple[list[Any], list[Any]]:

@@ -15,6 +15,7 @@ import numpy as np
 from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
+from bertft.scoring.outcomes import Outcomes
 from bertft.tasks import target as targets
 from bertft.tasks.base import (
     Counts,
@@ -171,6 +172,12 @@ class Classify:
 
     def score(self, pairs: Sequence[tuple[Any, Answer]]) -> dict[str, Any]:
         return self.target.score(list(targets.rows_of(pairs)), [answer for _, answer in pairs])
+
+    def outcomes(self, pairs: Sequence[tuple[Any, Answer | None]]) -> Outcomes:
+        return self.target.outcomes(list(targets.rows_of(pairs)), self._inputs(pairs), [answer for _, answer in pairs])
+
+    def _inputs(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[str, ...]]:
+        return [(example.text,) for example, _ in pairs]
 
     def references(self, pairs: Sequence[tuple[Any, Answer]]) -> tuple[list[Any], list[Any]]:
         return self.target.references(list(targets.rows_of(pairs)), [answer for _, answer in pairs])

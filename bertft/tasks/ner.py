@@ -20,6 +20,7 @@ from bertft.data.jsonl import encode
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, UsageError
 from bertft.scoring import tagging
+from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
     IGNORED,
     Counts,
@@ -49,6 +50,8 @@ from bertft.text.windows import cut, owners
 from bertft.text.words import Span
 
 _TOLD = 10  # spans that do not fit which are named one by one
+_DOCUMENTS = 30
+"""So many documents stand for a file when it is resampled: sentences of one are alike, and few vary too little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +365,21 @@ class Ner:
             scores["invalid_sequences"] = invalid
         return {**scores, "sentences": len(gold)}
 
+    def outcomes(self, pairs: Sequence[tuple[Example, Tagging | None]]) -> Outcomes:
+        documents = {example.document for example, _ in pairs}
+        whole = any(len(example.lengths) > 1 for example, _ in pairs)
+        marked = not whole and 0 not in documents and len(documents) >= _DOCUMENTS
+        return Outcomes(
+            "tags" if self.style.scheme == "plain" else "entities",
+            [example.place for example, _ in pairs],
+            [example.words for example, _ in pairs],
+            [_by_sentence(example, example.tags or ()) for example, _ in pairs],
+            [None if guess is None else _by_sentence(example, guess.tags) for example, guess in pairs],
+            self.labels,
+            "document" if whole or marked else "sentence",
+            [example.document for example, _ in pairs] if marked else None,
+        )
+
     def render(self, example: Example, prediction: Tagging, *, scores: bool) -> dict[str, Any]:
         answer: dict[str, Any] = {}
         if self.style.scheme != "plain":
@@ -407,6 +425,10 @@ class Ner:
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
         # By arg max: it may have been trained on IOB1, whose entities the constraints of BIO would forbid.
         return cls.restore({"decode": "argmax"}, {"labels": labels})
+
+
+def _by_sentence(example: Example, tags: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+    return tuple(map(tuple, example.sentences(tags)))
 
 
 def _kind(tag: str) -> str:

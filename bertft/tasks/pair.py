@@ -7,13 +7,14 @@ that is too small, the longer text is cut, and what was cut is counted. All else
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 from bertft.data.row import Place, Row
 from bertft.errors import UsageError
 from bertft.scoring.classification import ranking_scores
+from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import Counts, Encoder, Pooling, Window, WindowSize
 from bertft.tasks.classify import Classify, label_of, text_of
 from bertft.tasks.labels import Raw
@@ -116,13 +117,31 @@ class ClassifyPair(Classify):
         if not self.options.rank:
             return scores
         groups: dict[str, list[tuple[bool, float]]] = defaultdict(list)
+        for (example, _), rank in zip(pairs, self._ranks(pairs), strict=True):
+            groups[example.question].append(rank)
+        return {**ranking_scores(list(groups.values())), **scores}
+
+    def outcomes(self, pairs: Sequence[tuple[Any, Answer | None]]) -> Outcomes:
+        found = replace(Classify.outcomes(self, pairs), unit="pair")
+        if not self.options.rank:
+            return found
+        found = replace(found, unit="question", groups=[example.question for example, _ in pairs])
+        if any(answer is None for _, answer in pairs):
+            return found
+        return replace(
+            found, ranks=list(self._ranks([(example, answer) for example, answer in pairs if answer is not None]))
+        )
+
+    def _inputs(self, pairs: Sequence[tuple[Any, Any]]) -> list[tuple[str, ...]]:
+        return [(example.first, example.second) for example, _ in pairs]
+
+    def _ranks(self, pairs: Sequence[tuple[Any, Answer]]) -> Iterator[tuple[bool, float]]:
+        """Yield whether each row is a right answer, and its score."""
         relevant = self._relevant()
         for example, answer in pairs:
             rank = float(answer[0]) if relevant is None else float(answer[self.target.labels.index(relevant)])
             gold = self.target.gold(example.label, example.place)
-            right = gold > 0 if isinstance(gold, float) else relevant in gold
-            groups[example.question].append((right, rank))
-        return {**ranking_scores(list(groups.values())), **scores}
+            yield gold > 0 if isinstance(gold, float) else relevant in gold, rank
 
     def _relevant(self) -> str | None:
         """Return the label of right answers; None where a value says how right they are (more than 0 is right)."""

@@ -22,6 +22,7 @@ from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, ModelError, UsageError
 from bertft.scoring.answers import answer_scores, best_threshold
+from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
     Counts,
     Encoder,
@@ -291,6 +292,21 @@ class Qa:
             if example.answers is None:
                 raise DataError("the question has no answers to score against", place=example.place)
         return answer_scores(*_compared(pairs), self._threshold)
+
+    def outcomes(self, pairs: Sequence[tuple[Question, Reply | None]]) -> Outcomes:
+        return Outcomes(
+            "answer",
+            [example.place for example, _ in pairs],
+            [(example.question, example.context) for example, _ in pairs],
+            [tuple(gold.text for gold in example.answers or ()) for example, _ in pairs],
+            [None if reply is None else self._said(example, reply) for example, reply in pairs],
+            unit="question",
+        )
+
+    def _said(self, example: Question, reply: Reply) -> str | None:
+        if reply.null_odds > self._threshold:
+            return None
+        return example.context[reply.first.start : reply.first.end] if reply.first else ""
 
     def references(self, pairs: Sequence[tuple[Question, Reply]]) -> tuple[list[Any], list[Any]]:
         """Return what evaluate's `squad` takes, or `squad_v2` where there are questions without an answer."""

@@ -19,6 +19,7 @@ from bertft.data.content import as_number
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, did_you_mean
 from bertft.scoring import classification
+from bertft.scoring.outcomes import Kind, Outcomes
 from bertft.tasks.base import Logits, Objective, OverWindows, Scale
 from bertft.tasks.base import Target as LossTarget
 from bertft.tasks.labels import (
@@ -201,11 +202,7 @@ class Target:
         """Return the metrics; raises DataError where there is nothing to score or a row has no gold."""
         if not golds:
             raise DataError("there is no row to score")
-        truth = []
-        for raw, place in golds:
-            if raw is None:
-                raise DataError("the row has no label to score against", place=place)
-            truth.append(self.gold(raw, place))
+        truth = [self._truth(raw, place) for raw, place in golds]
         if self.is_value:
             values = [gold for gold in truth if isinstance(gold, float)]
             return classification.value_scores(values, [float(answer[0]) for answer in answers])
@@ -214,6 +211,31 @@ class Target:
         if not self.is_set:
             return classification.label_scores([gold[0] for gold in names], [guess[0] for guess in chosen])
         return classification.label_set_scores(names, chosen, self.labels)
+
+    def outcomes(
+        self,
+        golds: Sequence[tuple[Raw | None, Place]],
+        inputs: Sequence[tuple[str, ...]],
+        answers: Sequence[Answer | None],
+    ) -> Outcomes:
+        """Return gold and answers side by side; raises DataError where a row has no gold."""
+        kind: Kind = "value" if self.is_value else "labels" if self.is_set else "label"
+        truth = [self._truth(raw, place) for raw, place in golds]
+        guesses = [None if answer is None else self._guess(answer) for answer in answers]
+        gold, predicted = ([self.plain(one) for one in side] for side in (truth, guesses))
+        return Outcomes(kind, [place for _, place in golds], inputs, gold, predicted, self.labels)
+
+    def _guess(self, answer: Answer) -> tuple[str, ...] | float:
+        return float(answer[0]) if self.is_value else self.chosen(answer)
+
+    def plain(self, names: tuple[str, ...] | float | None) -> tuple[str, ...] | float | str | None:
+        """Return the labels of a row as metrics compare them: the label itself where there is one."""
+        return names if self.is_set or not isinstance(names, tuple) else names[0]
+
+    def _truth(self, raw: Raw | None, place: Place) -> tuple[str, ...] | float:
+        if raw is None:
+            raise DataError("the row has no label to score against", place=place)
+        return self.gold(raw, place)
 
     def references(
         self, golds: Sequence[tuple[Raw | None, Place]], answers: Sequence[Answer]
@@ -392,6 +414,6 @@ def _shown(raw: Raw) -> str:
     return repr(raw if isinstance(raw, str) else list(raw))[:60]
 
 
-def rows_of(pairs: Iterable[tuple[Any, Answer]]) -> Iterator[tuple[Raw | None, Place]]:
+def rows_of(pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Raw | None, Place]]:
     """Yield (label, place) of the examples in (example, answer) pairs."""
     return ((example.label, example.place) for example, _ in pairs)

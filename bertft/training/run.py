@@ -14,7 +14,7 @@ from typing import Any
 from bertft.bundle import card, store
 from bertft.console import is_main_process, say, shown
 from bertft.errors import UsageError
-from bertft.inference.evaluate import ExtraMetrics
+from bertft.inference.evaluate import ExtraMetrics, measure
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.training import parallel
@@ -94,10 +94,10 @@ def train(
             pairs = parallel.evaluate(engine, job.dev.examples)
         task = engine.task.tune(pairs)
         if job.dev:
-            metrics["dev"] = {**task.score(pairs), **extra.score(task, pairs)}
+            metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
         if job.test:
             tested = parallel.evaluate(replace(engine, task=task), job.test.examples)
-            metrics["test"] = {**task.score(tested), **extra.score(task, tested)}
+            metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
         if is_main_process():
             with writing(directory.bundle):
                 shutil.rmtree(directory.bundle, ignore_errors=True)  # of a run that was killed here
@@ -143,7 +143,7 @@ def _cross_validate(
     summary = {"count": count, "mean": mean, "sd": sd, "scores": scores}
     figures = (f"{key} {shown(key, mean[key])} ± {shown(key, sd[key])}" for key in task.headline)
     say(f"{count} folds, mean ± sd: {'  '.join(figures)}")
-    return {"folds": summary}, pairs, {**task.score(pairs), **extra.score(task, pairs)}
+    return {"folds": summary}, pairs, {**measure(task, pairs), **extra.score(task, pairs)}
 
 
 def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -411,7 +411,7 @@ def test_labels_do_not_drive_the_terminal(
 
     table = score_table(evaluate(str(model), str(data)))
     assert is_inert(table)
-    assert len(table.splitlines()) == len(HOSTILE) + 2
+    assert len(table.splitlines()) == len(HOSTILE) + 3
     for arguments in (
         ["recipes", "show", HOSTILE[0]],
         [HOSTILE[0]],

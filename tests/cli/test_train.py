@@ -155,7 +155,7 @@ def test_trains_evaluates_and_predicts(shell: Run, encoder: Path, train_file: Pa
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
     scored = shell("eval", out, "--data", train_file)
-    assert json.loads(scored.out) == result["dev"]
+    assert json.loads(scored.out).items() >= result["dev"].items()
 
     answered = shell("predict", out, stdin="Ada Stone lives in Paris .\n")
     answer = json.loads(answered.out)

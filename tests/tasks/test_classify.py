@@ -198,7 +198,7 @@ def test_plain_transformers_gives_the_value_in_its_own_unit(values: Made, tmp_pa
 def test_eval_gives_the_scores_of_training(single: Made, sets: Made, values: Made) -> None:
     for made in (single, sets, values):
         scores = evaluate(str(made.directory), str(made.data), device="cpu")
-        assert scores == made.result["dev"]
+        assert scores.items() >= made.result["dev"].items()
     assert single.result["dev"]["accuracy"] == 1.0
 
 

@@ -147,7 +147,7 @@ def test_a_test_file_is_scored_with_the_model_of_all_rows(
     result = train(used, data=str(path), test=str(path), out=str(tmp_path / "m"), device="cpu", folds=2)
     from bertft.inference.evaluate import evaluate
 
-    assert evaluate(str(tmp_path / "m"), str(path), device="cpu") == result["test"]
+    assert evaluate(str(tmp_path / "m"), str(path), device="cpu").items() >= result["test"].items()
     thresholds = json.loads((tmp_path / "m" / "bertft.json").read_text())["state"]["thresholds"]
     assert sorted(thresholds) == ["Lima", "Paris", "Rome"]
 

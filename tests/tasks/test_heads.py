@@ -337,5 +337,5 @@ def test_heads_are_trained_evaluated_and_used(base: BASE, tmp_path: Path, task: 
     out = tmp_path / "model"
     result = train(recipe, data=str(data), dev=str(data), out=str(out), device="cpu")
     assert result["dev"]["f1" if task == "ner" else "accuracy"] > 0.95
-    assert evaluate(str(out), str(data), device="cpu") == result["dev"]
+    assert evaluate(str(out), str(data), device="cpu").items() >= result["dev"].items()
     assert (out / heads.FILE).is_file() == (options != {"pooling": "mean"})

@@ -272,7 +272,7 @@ def test_a_plain_directory_is_evaluated_and_says_what_it_assumed(
     done = trained("bert-uncased")
     scores = evaluate(str(plain), str(done.data), device="cpu")
     told = capsys.readouterr().err
-    assert scores == done.result["dev"]
+    assert scores.items() >= done.result["dev"].items()
     assert "no bertft.json" in told
     assert "B-PER" in told
 
