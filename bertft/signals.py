@@ -90,6 +90,12 @@ def ending() -> Iterator[None]:
         yield
 
 
+def ignore() -> None:
+    """Let no more signals come between an interrupted command and its exit code."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @contextmanager
 def _handled(handler: object, *numbers: int) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", None, INTERRUPTED)
     except signals.Interrupted as interrupted:
+        if arguments is None:  # a process of its own
+            signals.ignore()
         return _fail("interrupted", None, interrupted.exit_code)
     except MemoryError as error:
         advice = "a smaller encoder, smaller batches or shorter windows need less"
