@@ -367,9 +367,9 @@ def hostile(base: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
     data = labelled(folder / "`x` | <script>[y](javascript:z).jsonl", HOSTILE)
     out = folder / "model"
     settings = {
-        "num_train_epochs": "40",
+        "num_train_epochs": "80",
         "per_device_train_batch_size": "16",
-        "learning_rate": "5e-3",
+        "learning_rate": "2e-3",
         "eval_strategy": "no",
         "save_strategy": "no",
         "bf16": "false",
