@@ -52,7 +52,7 @@ def test_two_processes_learn_what_one_does(
     moved = max(float(np.abs(one[name] - start[name]).max()) for name in start.keys() & one.keys())
     assert moved > 1e-3  # there was something to learn
     assert results["one"] == results["two"]  # every row of dev was scored, and once
-    assert json.loads(shell("eval", tmp_path / "two", "--data", train_file).out) == results["two"]
+    assert json.loads(shell("eval", tmp_path / "two", "--data", train_file).out).items() >= results["two"].items()
 
 
 def test_a_fault_is_said_once_and_is_the_exit_code(shell: Run, encoder: Path, tmp_path: Path) -> None:

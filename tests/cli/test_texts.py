@@ -68,7 +68,7 @@ def test_labels_that_yaml_or_pandas_would_change_stay_as_they_are(cli: Run, clas
 def test_eval_reads_a_table_and_gives_the_metrics_of_labels(cli: Run, classifier: Path, texts: Path) -> None:
     ran = cli("eval", classifier, "--data", texts)  # the label's column is that of training
     scores = json.loads(ran.out)
-    assert scores == json.loads((classifier / "metrics.json").read_text())["dev"]
+    assert scores.items() >= json.loads((classifier / "metrics.json").read_text())["dev"].items()
     assert scores["support"] == sum(label["support"] for label in scores["per_label"].values()) == 32
 
 
