@@ -374,25 +374,17 @@ def hostile(base: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactor
         "save_strategy": "no",
         "bf16": "false",
     }
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-        code = main(
-            [
-                "train",
-                "classify",
-                "--data",
-                str(data),
-                "--dev",
-                str(data),
-                "--model",
-                str(base("bert-uncased")),
-                "--out",
-                str(out),
-            ]
-            + [part for key, value in settings.items() for part in ("--set", f"trainer.{key}={value}")]
-        )
-    assert code == 0, said.getvalue()
-    return out, data, said.getvalue()
+    command = ["train", "classify", "--data", str(data), "--dev", str(data), "--model", str(base("bert-uncased"))]
+    command += ["--out", str(out), "--overwrite"]
+    command += [part for key, value in settings.items() for part in ("--set", f"trainer.{key}={value}")]
+    for seed in range(9):  # what is asked is how labels are written; so small a model does not always learn all of them
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            code = main([*command, "--seed", str(seed)])
+        assert code == 0, said.getvalue()
+        if json.loads((out / "metrics.json").read_text())["dev"]["accuracy"] == 1:
+            return out, data, said.getvalue()
+    raise AssertionError("no seed has learnt the labels")
 
 
 def is_inert(text: str) -> bool:
