@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from bertft.errors import printable
@@ -93,6 +93,14 @@ ERRORS = frozenset({"rmse", "loss", "perplexity"})
 def shown(metric: str, value: float) -> str:
     """Return a metric as people read it: in percent, but for those that are no fractions."""
     return f"{value:.4g}" if metric in ERRORS or metric.endswith("_thresh") else f"{100 * value:.1f}"
+
+
+def drop_stdout() -> None:
+    """Let what is left for stdout go nowhere: Python would try once more at its end, and complain once more."""
+    with suppress(OSError, ValueError):
+        descriptor = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(descriptor, sys.stdout.fileno())
+        os.close(descriptor)
 
 
 def _print(line: str) -> None:

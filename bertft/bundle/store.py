@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +26,8 @@ MANIFEST = "bertft.json"
 MAX_WINDOW = 512
 """Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
 
+_PACKAGES = ("bertft", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+"""What a model's weights depend on."""
 _LONGEST_WINDOW = 2**20
 """Tokens that no encoder reads at once."""
 
@@ -147,10 +149,9 @@ def open_bundle(name: str, *, allow_pickle: bool = False) -> Bundle:
     return _open_plain(checkpoint)
 
 
-def versions() -> dict[str, str | None]:
-    """Return the versions of what a model's weights depend on."""
-    names = ("bertft", "torch", "transformers", "tokenizers", "accelerate", "numpy")
-    return {name: _version(name) for name in names}
+def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str | None]:
+    """Return the versions of packages, None of one that is not installed."""
+    return {name: _version(name) for name in packages}
 
 
 def read_metrics(directory: Path) -> dict[str, Any]:

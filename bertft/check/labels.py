@@ -140,8 +140,9 @@ def _unseen(part: Part, known: Counter[str]) -> Iterator[Finding]:
     for label, count in sorted(unseen.items(), key=lambda item: -item[1]):
         message = f"label {label!r} ({count:,} times in {part.name}) does not occur in train"
         near = did_you_mean(label, known)
-        at, severity = where[label], "error" if severe else "warning"
-        yield finding("label-unseen", severity, message, at=at.place, id=at.id, fix=near)  # type: ignore[arg-type]
+        at = where[label]
+        severity: Severity = "error" if severe else "warning"
+        yield finding("label-unseen", severity, message, at=at.place, id=at.id, fix=near)
 
 
 def _shifted(part: Part, known: Counter[str]) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bertft.check.findings import Finding, finding
+from bertft.check.findings import Finding, Severity, finding
 
 _RATES = (5e-6, 5e-4)  # somewhat wider than what is published
 _USUAL_BATCH = 32
@@ -99,9 +99,9 @@ def check_settings(
         )
         found.append(finding("train-warmup", "error" if longer else "warning", message))
     if size.rows < _SOME_ROWS:
-        severity = "warning" if size.rows < _FEW_ROWS else "note"
+        severity: Severity = "warning" if size.rows < _FEW_ROWS else "note"
         message = f"train has {size.rows:,} rows"
-        found.append(finding("train-few", severity, message, at=path))  # type: ignore[arg-type]
+        found.append(finding("train-few", severity, message, at=path))
     if encoder is not None:
         found.append(_cost(size, encoder, tokens=size.tokens * steps / an_epoch, steps=steps))
     return found

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from bertft.errors import BertftError, OutputError, printable
 
@@ -41,33 +40,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), error, error.exit_code)
     except BrokenPipeError:
         # the reader has gone (`| head`): nothing is wrong, and stdout must not complain at exit
-        _drop_stdout()
+        console.drop_stdout()
         return 0
-    except KeyboardInterrupt:
-        return _fail("interrupted", None, INTERRUPTED)
-    except signals.Interrupted as interrupted:
+    except (KeyboardInterrupt, signals.Interrupted) as interrupted:
         if arguments is None:  # a process of its own
             signals.ignore()
-        return _fail("interrupted", None, interrupted.exit_code)
+        return _fail("interrupted", None, getattr(interrupted, "exit_code", INTERRUPTED))
     except MemoryError as error:
         advice = "a smaller encoder, smaller batches or shorter windows need less"
         return _fail(f"there is not enough memory\n   help: {advice}", error, 4)
     except OSError as error:
         if OutputError.is_said_by(error):
             if error.filename is None:
-                _drop_stdout()
+                console.drop_stdout()
             return _fail(str(OutputError.of(error, error.filename or "<stdout>")), error, OutputError.exit_code)
         place = f"\n  --> {error.filename}" if error.filename else ""
         return _fail(f"{error.strerror or error}{place}", error, BUG)
     except Exception as error:
         advice = "this is a bug; `-v` shows where, please report it with the command"
         return _fail(f"{type(error).__name__}: {error}\n   help: {advice}", error, BUG)
-
-
-def _drop_stdout() -> None:
-    """Let what is left for stdout go nowhere: Python would try once more at its end, and complain once more."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, error: BaseException | None, code: int) -> int:

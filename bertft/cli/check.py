@@ -28,9 +28,7 @@ def check_command(
         str | None, typer.Option(metavar="CODE", help="Say what a code means and what to do, and exit.")
     ] = None,
     limit: options.Limit = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
-    ] = None,
+    set_: options.Overrides = None,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
     format: options.FormatOption = "auto",
@@ -52,14 +50,7 @@ def check_command(
     if recipe is None or data is None:
         fact = "a recipe and `--data FILE` are needed" if recipe is None else "`--data FILE` is needed"
         raise UsageError(fact, help="for example `bertft check ner --data train.conll`")
-    from dataclasses import replace
-
-    from bertft.recipe import load
-
-    given = (("model", model), ("encoding", encoding))
-    loaded = load(recipe, [*(set_ or ()), *(f"{key}={value}" for key, value in given if value is not None)])
-    if chosen := options.parse_columns(columns):
-        loaded = replace(loaded, columns=chosen)
+    loaded = options.load_recipe(recipe, set_, columns, model=model, encoding=encoding)
     from bertft.check.findings import counts
     from bertft.training.checks import check
 

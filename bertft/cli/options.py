@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bertft.errors import UsageError
+
+if TYPE_CHECKING:
+    from bertft.recipe import Recipe
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
+]
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show where an error comes from.")]
@@ -46,6 +54,18 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
     from bertft import console
 
     console.set_level(console.QUIET if quiet else console.VERBOSE if verbose else console.NORMAL)
+
+
+def load_recipe(name: str, overrides: Sequence[str] | None, columns: str | None, **given: str | int | None) -> Recipe:
+    """Load the recipe that a command names, changed by its `--set`, its `--columns`, and other options of its keys."""
+    from dataclasses import replace
+
+    from bertft.recipe import load
+
+    keys = [f"{key}={value}" for key, value in given.items() if value is not None]
+    loaded = load(name, [*(overrides or ()), *keys])
+    chosen = parse_columns(columns)
+    return replace(loaded, columns=chosen) if chosen else loaded
 
 
 def parse_columns(value: str | None) -> dict[str, str]:

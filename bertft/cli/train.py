@@ -32,9 +32,7 @@ def train_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     limit: options.Limit = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
-    ] = None,
+    set_: options.Overrides = None,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
     format: options.FormatOption = "auto",
@@ -65,20 +63,9 @@ def train_command(
     options.set_verbosity(quiet=quiet, verbose=verbose)
     if processes is not None:
         raise typer.Exit(_in_parallel(processes, out=out, device=device))
-    from dataclasses import replace
-
     from bertft.console import is_main_process, say
-    from bertft.recipe import load
 
-    overrides = list(set_ or ())
-    overrides += [
-        f"{key}={value}"
-        for key, value in (("model", model), ("seed", seed), ("encoding", encoding))
-        if value is not None
-    ]
-    loaded = load(recipe, overrides)
-    if chosen := options.parse_columns(columns):
-        loaded = replace(loaded, columns=chosen)
+    loaded = options.load_recipe(recipe, set_, columns, model=model, seed=seed, encoding=encoding)
     from bertft.training.run import train
 
     result = train(

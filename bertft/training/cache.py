@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from bertft import __version__
+from bertft import __version__, digest
 from bertft.check.leaks import Keys
 from bertft.console import detail, is_main_process, say, warn
 from bertft.tasks.base import Counts, Objective, Scale, Task
@@ -66,19 +66,18 @@ def key(path: str, tokenizer: str, settings: Mapping[str, Any]) -> str:
 
     A file's suffix says its format, and files beside it may hold its labels or their names, so they are part of it.
     """
-    digest = hashlib.sha256()
+    every = hashlib.sha256()
     name, folder = os.path.basename(path), os.path.dirname(path) or "."
     beside = sorted(
         (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
         for entry in os.scandir(folder)
         if entry.is_file() and entry.name != name
     )
-    digest.update(json.dumps([name.partition(".")[2], beside]).encode())
-    with open(path, "rb") as file:
-        digest.update(hashlib.file_digest(file, "sha256").digest())
-    digest.update(json.dumps([_FORMAT, __version__, settings], sort_keys=True, default=str).encode())
-    digest.update(hashlib.sha256(tokenizer.encode()).digest())
-    return digest.hexdigest()[:32]
+    every.update(json.dumps([name.partition(".")[2], beside]).encode())
+    every.update(digest.of_file(path).encode())
+    every.update(json.dumps([_FORMAT, __version__, settings], sort_keys=True, default=str).encode())
+    every.update(hashlib.sha256(tokenizer.encode()).digest())
+    return every.hexdigest()[:32]
 
 
 def read(name: str, task: Task[Any, Any, Any]) -> Prepared | None:

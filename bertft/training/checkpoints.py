@@ -10,14 +10,16 @@ A kill while one is written leaves nothing at its place; damage that comes later
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from bertft import digest
 
 SEAL = "seal.json"
 _STATE = "trainer_state.json"
@@ -30,6 +32,8 @@ class Checkpoint:
 
     folder: Path
     facts: dict[str, Any]
+    best: int | None
+    """The step with the best score so far, where scores are compared."""
 
 
 def step(folder: Path) -> int:
@@ -43,7 +47,7 @@ def seal(folder: Path, facts: Mapping[str, Any]) -> None:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != SEAL:
             settle(path)
-            files[str(path.relative_to(folder))] = _hash(path)
+            files[str(path.relative_to(folder))] = digest.of_file(path)
     (folder / SEAL).write_text(json.dumps({"files": files, **facts}, indent=1), encoding="utf-8")
     settle(folder / SEAL)
 
@@ -89,24 +93,17 @@ def last(checkpoints: Path, *, best: bool) -> tuple[Checkpoint | None, list[str]
     With `best`, the checkpoint with the best score so far, which it names, must be whole as well.
     """
     problems: list[str] = []
-    faults: dict[Path, str | None] = {}
-
-    def fault(folder: Path) -> str | None:
-        if folder not in faults:
-            faults[folder] = _fault(folder)
-        return faults[folder]
-
+    opened = cache(_open)
     for folder in sorted(checkpoints.glob("checkpoint-*"), key=step, reverse=True):
-        if found := fault(folder):
+        found = opened(folder)
+        if isinstance(found, str):
             problems.append(f"{folder.name} is damaged: {found}")
             continue
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        model = checkpoints / f"checkpoint-{state['best_global_step']}"
-        if best and state["best_global_step"] and (found := fault(model)):
-            problems.append(f"{folder.name} cannot be used: the best one before it, {model.name}, is damaged: {found}")
+        model = checkpoints / f"checkpoint-{found.best}"
+        if best and found.best and isinstance(fault := opened(model), str):
+            problems.append(f"{folder.name} cannot be used: the best one before it, {model.name}, is damaged: {fault}")
             continue
-        facts = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        return Checkpoint(folder, facts), problems
+        return found, problems
     return None, problems
 
 
@@ -117,22 +114,18 @@ def clear(checkpoints: Path, *, after: int) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fault(folder: Path) -> str | None:
-    """Return what is wrong with a checkpoint, None where it is whole."""
+def _open(folder: Path) -> Checkpoint | str:
+    """Return a checkpoint that is whole; else what is wrong with it."""
     try:
-        files = dict(json.loads((folder / SEAL).read_text(encoding="utf-8"))["files"])
-        json.loads((folder / _STATE).read_text(encoding="utf-8"))["best_global_step"]
+        facts = dict(json.loads((folder / SEAL).read_text(encoding="utf-8")))
+        files = dict(facts["files"])
+        best = json.loads((folder / _STATE).read_text(encoding="utf-8"))["best_global_step"]
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {SEAL} or {_STATE} is missing or torn"
     for name, expected in files.items():
         try:
-            if _hash(folder / name) != expected:
+            if digest.of_file(folder / name) != expected:
                 return f"{name} is not what was written"
         except OSError as error:
             return f"{name}: {error.strerror}"
-    return None
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Checkpoint(folder, facts, best)

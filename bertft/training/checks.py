@@ -41,7 +41,6 @@ from bertft.tasks.base import Task
 from bertft.text.words import split_words
 from bertft.training import sampling
 
-_SIZE = "per_device_train_batch_size"
 _SAMPLE = 10_000
 """Rows whose sub-tokens are counted, and at most so many characters of them:"""
 _SAMPLE_CHARACTERS = 2_000_000
@@ -253,13 +252,9 @@ def _sample(examples: Sequence[Any]) -> list[Any]:
 def _check_settings(
     task: Task[Any, Any, Any], recipe: Recipe, encoder: Stored, *, rows: int, tokens: int, path: str
 ) -> list[Finding]:
-    own = {_SIZE, *sampling.TRAINERS_OWN} & recipe.trainer.keys()
     mean = max(1, round(tokens / rows))
-    per_token = task.name == "ner"
-    held = recipe.batch_tokens or sampling.batch_tokens(
-        np.full(rows, mean), np.ones(rows, dtype=np.int64), tags=per_token
-    )
-    batch = recipe.trainer.get(_SIZE, sampling.BATCH) if own else held / mean
+    lengths, windows = np.full(rows, mean), np.ones(rows, dtype=np.int64)
+    _, batch = sampling.batch_size(recipe, lengths, windows, tags=task.name == "ner")
     base = families.learning_rate(encoder.settings)
     rate = float(recipe.trainer.get("learning_rate", sampling.learning_rate(base, batch)))
     size = settings.Size(rows, tokens, batch, round(batch * mean))

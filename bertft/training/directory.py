@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from bertft import owner
 from bertft.bundle.store import MANIFEST
 from bertft.console import command, is_main_process, resuming, warn
 from bertft.errors import OutputError, UsageError
+from bertft.inference.identity import changes
 from bertft.training.checkpoints import settle
 
 _INPUTS = "inputs.json"
@@ -136,12 +138,12 @@ class RunDirectory:
                 if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                     raise OutputError(f"cannot be locked: {error.strerror}", place=path) from None
                 self._refuse(file)
-            owner = _owner(file)
-            if owner is not None and owner[1] != os.uname().nodename:  # which may not see this host's locks
+            this = owner.this_process()
+            if _holder(file).get("host", this["host"]) != this["host"]:  # which may not see this host's locks
                 self._refuse(file)
             file.seek(0)
             file.truncate()
-            json.dump({"pid": os.getpid(), "host": os.uname().nodename}, file)
+            json.dump(this, file)
             file.flush()
             try:
                 yield
@@ -150,11 +152,8 @@ class RunDirectory:
                     file.truncate(0)
 
     def _refuse(self, file: IO[str]) -> None:
-        pid, host = _owner(file) or ("?", "?")
-        raise UsageError(
-            f"another run is writing {str(self.partial)!r}: process {pid} on {host}",
-            help=f"wait for it, or remove {str(self.partial / _LOCK)!r} if it is gone",
-        )
+        advice = f"wait for it, or remove {str(self.partial / _LOCK)!r} if it is gone"
+        raise owner.refused(self.partial, _holder(file), help=advice)
 
     def begin(self, recipe: str, inputs: Mapping[str, Any], *, resume: bool) -> None:
         """Record the recipe (YAML) and the run's inputs (names to JSON values) in the partial directory.
@@ -203,14 +202,9 @@ class RunDirectory:
 def refuse_changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raise UsageError that names what differs between the inputs of a run and those of its `--resume`."""
     new = json.loads(json.dumps(new))
-    changed = [
-        f"  {key}: {old.get(key)} before, {new.get(key)} now"
-        for key in dict.fromkeys([*new, *old])
-        if old.get(key) != new.get(key)
-    ]
-    if changed:
+    if changed := changes(old, new):
         raise UsageError(
-            "\n".join((f"{what} is another one", *changed)),
+            "\n".join((f"{what} is another one", *(f"  {change}" for change in changed))),
             help="give the arguments it was started with, or `--overwrite` to start again",
         )
 
@@ -240,11 +234,11 @@ def _of_library(error: Exception, place: Path) -> OSError | None:
     return None
 
 
-def _owner(file: IO[str]) -> tuple[int, str] | None:
-    """Return the process and the host that a lock names."""
+def _holder(file: IO[str]) -> dict[str, Any]:
+    """Return what a lock says of the process that holds it; nothing where it cannot be read."""
     try:
         file.seek(0)
-        owner = json.load(file)
-        return int(owner["pid"]), str(owner["host"])
+        found = json.load(file)
+        return {"pid": int(found["pid"]), "host": str(found["host"])}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}

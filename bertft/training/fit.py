@@ -48,6 +48,8 @@ def fit(job: Job, folder: Path, *, device: str, resume: bool = False, resumable:
     """
     resumable = resumable and not job.recipe.trainer.get("save_only_model")
     if not resumable:
+        if resume:
+            say("trainer.save_only_model: nothing is kept to resume from, so this starts at the beginning")
         return _fit(job, folder, None, device=device, resume=False)
     with signals.deferred(_ON_SIGNAL if is_main_process() else "") as request:
         return _fit(job, folder, request, device=device, resume=resume)

@@ -127,15 +127,21 @@ def wait() -> None:
     """Wait for the other processes, where there are any."""
     import torch.distributed
 
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _are_several():
         torch.distributed.barrier()
+
+
+def _are_several() -> bool:
+    import torch.distributed
+
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def evaluate(engine: Engine, examples: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Return (example, prediction) of every example, in order; each process answers its share of them, once."""
     import torch.distributed
 
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _are_several():
         return engine.evaluate(examples)[0]
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
     mine = [prediction for _, prediction in engine.evaluate(examples[rank::count])[0]]

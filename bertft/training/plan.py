@@ -27,7 +27,6 @@ from bertft.training import cache, checks, sampling, split
 from bertft.training.items import Items, collect
 
 _CHECKED_ROWS = 200
-_SIZE = "per_device_train_batch_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def plan(
             task, path, use=use, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
         )
 
-    for key in ("num_train_epochs", _SIZE, "gradient_accumulation_steps"):
+    for key in ("num_train_epochs", sampling.SIZE, "gradient_accumulation_steps"):
         if recipe.trainer.get(key, 1) <= 0:
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
@@ -178,9 +177,9 @@ def plan(
         before = replace(_prepared(task, train, encoder), said=said, texts=keys(task, train.examples))
         if entry is not None:
             cache.write(entry, before)
-    tokens = _batch_tokens(recipe, before.items, before.objective)
-    mean = float((before.items.longest * before.items.windows).mean())
-    examples = tokens / mean if tokens else recipe.trainer.get(_SIZE, sampling.BATCH)
+    tokens, examples = sampling.batch_size(
+        recipe, before.items.longest, before.items.windows, tags=before.objective.per_token
+    )
     job = Job(
         _complete(recipe, encoder, examples),
         task,
@@ -231,13 +230,6 @@ def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> ca
     drawn, notes = collect(chunks(), objective, path=rows.info["path"])
     labels = Counter(label for example in rows.examples for label in task.labels_of(example))
     return cache.Prepared(task, rows.info, objective, drawn, total, labels, notes)
-
-
-def _batch_tokens(recipe: Recipe, items: Items, objective: Objective) -> int | None:
-    """Return what a batch holds; None where the recipe counts examples, or names one of Trainer's own samplers."""
-    if {_SIZE, *sampling.TRAINERS_OWN} & recipe.trainer.keys():
-        return None
-    return recipe.batch_tokens or sampling.batch_tokens(items.longest, items.windows, tags=objective.per_token)
 
 
 def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelled | None]]) -> None:

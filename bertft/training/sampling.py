@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertft.errors import DataError
+from bertft.recipe import Recipe
 
 TRAINERS_OWN = frozenset(
     {
@@ -24,6 +25,7 @@ TRAINERS_OWN = frozenset(
     }
 )
 """Settings that leave the batches to transformers' Trainer."""
+SIZE = "per_device_train_batch_size"
 BATCH = 8
 """Examples of a batch for which the learning rates of `encoders/families.py` are; Trainer's default."""
 _MOST_TOKENS = 1024
@@ -96,6 +98,16 @@ class Batches:
         least = number * self._processes
         cuts = np.maximum.accumulate(cuts - least) + least
         return [*np.minimum(cuts, len(order) - self._count * self._processes + least).tolist(), len(order)]
+
+
+def batch_size(
+    recipe: Recipe, lengths: npt.NDArray[np.int64], windows: npt.NDArray[np.int64], *, tags: bool
+) -> tuple[int | None, float]:
+    """Return what a batch holds, in tokens (None: as many examples as the recipe says) and in examples on average."""
+    if {SIZE, *TRAINERS_OWN} & recipe.trainer.keys():
+        return None, recipe.trainer.get(SIZE, BATCH)
+    tokens = recipe.batch_tokens or batch_tokens(lengths, windows, tags=tags)
+    return tokens, tokens / float((lengths * windows).mean())
 
 
 def batch_tokens(lengths: npt.NDArray[np.int64], windows: npt.NDArray[np.int64], *, tags: bool) -> int:

@@ -141,9 +141,9 @@ class EncoderTrainer(ResumableTrainer):
         model.eval()
         detail(f"evaluating {len(self._dev):,} rows after step {self.state.global_step:,}")
         # an evaluation can be dropped and done again, but not by one of several processes that wait for each other
-        alone = self._request is not None and self.args.world_size == 1
+        at_once = self._request.at_once() if self._request and self.args.world_size == 1 else nullcontext()
         try:
-            with self._request.at_once() if self._request is not None and alone else nullcontext():
+            with at_once:
                 pairs = parallel.evaluate(self._engine, self._dev)
                 scores = self._engine.task.tune(pairs).score(pairs)
         finally:
@@ -225,6 +225,8 @@ class EncoderTrainer(ResumableTrainer):
         free_memory()
         if self.args.device.type == "cpu":
             # a thread in which oneDNN once had no memory for a kernel's code makes none any more
+            if self._thread is not None:
+                self._thread.shutdown()
             self._thread = ThreadPoolExecutor(1)
         self.facts["parts"] *= 2
         step, parts = self.state.global_step + 1, self.facts["parts"]

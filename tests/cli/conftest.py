@@ -30,7 +30,7 @@ class Ran:
     def fails(self, code: int, *parts: str) -> None:
         """Assert one clear message with all `parts`, this exit code, no traceback and nothing on stdout."""
         assert (self.code, self.out) == (code, ""), self.err
-        assert self.err.count("error:") == 1, self.err
+        assert sum(line.startswith("error:") for line in self.err.splitlines()) == 1, self.err
         assert "Traceback" not in self.err, self.err
         for part in parts:
             assert part in self.err, self.err

@@ -204,9 +204,9 @@ def test_another_run_is_not_continued(
     cli("predict", model, source, "--out", out, "-q").fails(3)
     full(10**9)
     run = ("predict", model, source, "--out", out, "--resume")
-    cli(*run, "--field", "x").fails(2, "of another run: --field (prediction before, x now)", "--overwrite")
-    cli(*run, "--batch-tokens", 8, "--scores").fails(2, "--scores (False before, True now)", "--batch-tokens")
-    cli(*run, "--shard", "1/2").fails(2, "--shard (nothing before, 1/2 now)")
+    cli(*run, "--field", "x").fails(2, "of another run: --field: prediction before, x now", "--overwrite")
+    cli(*run, "--batch-tokens", 8, "--scores").fails(2, "--scores: False before, True now", "--batch-tokens")
+    cli(*run, "--shard", "1/2").fails(2, "--shard: nothing before, 1/2 now")
     other = tmp_path / "model"
     shutil.copytree(model, other)
     config = other / "bertft.json"
@@ -243,7 +243,7 @@ def test_what_is_done_with_bad_records_is_not_changed_halfway(
     full(30_000)
     cli("predict", model, source, "--out", out, "--on-error", "null").fails(3)
     full(10**9)
-    cli("predict", model, source, "--out", out, "--on-error", "skip", "--resume").fails(2, "--on-error (null before")
+    cli("predict", model, source, "--out", out, "--on-error", "skip", "--resume").fails(2, "--on-error: null before")
     ran = cli("predict", model, source, "--out", out, "--on-error", "null", "--resume")
     assert "1 of 150 records were bad" in ran.err
 

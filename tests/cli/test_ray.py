@@ -148,7 +148,7 @@ def test_what_a_part_cannot_answer_is_said_and_the_others_are_kept(model: Path, 
     resumed = [*command(model, str(tmp_path / "part-*.jsonl"), tmp_path / "out"), "--resume", "--on-error", "null"]
     done = subprocess.run([*resumed, "--field", "x"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "--field (prediction before, x now)" in done.stderr
+    assert "--field: prediction before, x now" in done.stderr
     done = subprocess.run(resumed, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "1 parts were answered before" in done.stderr

@@ -35,7 +35,7 @@ def test_the_same_run_can_be_resumed(unfinished: RunDirectory) -> None:
     [
         ({"data train": "bb"}, "\n  data train: aa before, bb now\n"),
         ({"labels": ["O"]}, "labels"),
-        ({"new": 1}, "\n  new: None before, 1 now\n"),
+        ({"new": 1}, "\n  new: nothing before, 1 now\n"),
     ],
 )
 def test_another_run_is_not_resumed(unfinished: RunDirectory, changed: dict[str, object], said: str) -> None:
