@@ -132,9 +132,14 @@ def write(
         "inputs": dict(inputs),
     }
     _write_json(directory / MANIFEST, manifest)
-    _write_json(directory / "metrics.json", metrics)
+    write_metrics(directory, metrics)
     (directory / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     (directory / "README.md").write_text(card, encoding="utf-8")
+
+
+def write_metrics(directory: Path, metrics: Mapping[str, Any]) -> None:
+    """Write `metrics.json` of a bundle."""
+    _write_json(directory / "metrics.json", metrics)
 
 
 def open_bundle(name: str, *, allow_pickle: bool = False) -> Bundle:

@@ -41,6 +41,12 @@ def train_command(
         int | None,
         typer.Option(min=2, metavar="K", help="Cross-validate in K folds, then train on all rows: for small data."),
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2, metavar="N", help="Train N models, seeds from --seed on: their mean and sd, and the best one."
+        ),
+    ] = None,
     processes: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Train in N processes of this machine, one a GPU.")
     ] = None,
@@ -78,6 +84,7 @@ def train_command(
         limit=limit,
         device=device,
         folds=folds,
+        seeds=seeds,
         resume=resume,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -92,12 +99,15 @@ def train_command(
         print(result["recipe"], end="")
         print("\n".join(f"# {key}: {encode(result[key])}" for key in ("labels", "batches", "tokens")))
         return
-    from bertft.report.table import score_table
+    from bertft.report.table import score_table, seed_table
 
+    of = f" (seed {result['seeds']['best']})" if seeds else ""
     for split in ("dev", "test"):
         if split in result:
             title = "all folds, each scored by the model that did not see it" if split == "dev" and folds else split
-            say(f"\n{title}\n{score_table(result[split])}")
+            say(f"\n{title}{of}\n{score_table(result[split])}")
+    if seeds:
+        say(f"\n{seed_table(result['seeds'])}")
     say(f"\nmodel: {result['model']}  (try: bertft predict {result['model']} FILE)")
     print(encode(result))
 

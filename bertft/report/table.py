@@ -33,6 +33,16 @@ def score_table(scores: Mapping[str, Any]) -> str:
     return "\n".join((*lines, "  ".join(other), *told, *map(inline, extra)))
 
 
+def seed_table(found: Mapping[str, Any]) -> str:
+    """Return the scores of models of several seeds, one a row, with mean and standard deviation."""
+    splits = [name for name in ("dev", "test") if name in found]
+    columns = [(split, key) for split in splits for key in found[split]["mean"]]
+    rows = [(str(one["seed"]), *(shown(key, one[split][key]) for split, key in columns)) for one in found["scores"]]
+    rows += [(name, *(shown(key, found[split][name][key]) for split, key in columns)) for name in ("mean", "sd")]
+    told = f"seed {found['best']} is the best by dev {found['metric']}, and is the model"
+    return "\n".join((aligned([("seed", *map(" ".join, columns)), *rows]), f"{told}; another run gives the mean"))
+
+
 def detail_tables(scores: Mapping[str, Any]) -> str:
     """Return where a model fails: its errors, what it confuses, and its scores by kinds of rows."""
     tables = []

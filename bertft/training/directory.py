@@ -23,6 +23,8 @@ from bertft.training.checkpoints import settle
 
 _INPUTS = "inputs.json"
 _LOCK = "lock"
+SEEDS = "seeds.json"
+"""The scores of the models that a run of several seeds has made."""
 _PUBLISHED = "published"
 """Holds the inode of the bundle that has become, or is about to become, the model."""
 
@@ -111,7 +113,7 @@ class RunDirectory:
             try:
                 yield
             finally:
-                if any(self.checkpoints.glob("checkpoint-*")):
+                if any(self.checkpoints.rglob("checkpoint-*")) or (self.partial / SEEDS).is_file():
                     warn(f"the run so far is in {str(self.partial)!r}; {self._continuing()}")
                 else:
                     shutil.rmtree(self.partial, ignore_errors=True)

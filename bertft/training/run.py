@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertft.bundle import card, store
-from bertft.console import is_main_process, say, shown
+from bertft.console import is_main_process, say
 from bertft.errors import UsageError
 from bertft.inference.evaluate import ExtraMetrics, measure
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
+from bertft.tasks.base import Task
 from bertft.training import parallel
 from bertft.training.directory import RunDirectory, refuse_changes, writing
 from bertft.training.plan import Job, plan, without_evaluation
+from bertft.training.seeds import Seeds, spread, spread_line
+
+if TYPE_CHECKING:
+    from bertft.training.fit import Trained
 
 
 def train(
@@ -33,6 +37,7 @@ def train(
     limit: int | None = None,
     device: str = "auto",
     folds: int | None = None,
+    seeds: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -44,6 +49,9 @@ def train(
     With `folds` the rows are cross-validated first: `dev` scores every row by the model that did not see it, `folds`
     has the mean and standard deviation over the folds, and the model is then trained on all rows.
 
+    With `seeds` so many models are trained, from the recipe's seed on: `seeds` has the mean and standard deviation of
+    their scores, and the one that is best on dev is the model.
+
     A dry run trains nothing and returns `{"recipe": YAML, "labels": counts, "tokens": statistics}`. Raises UsageError,
     DataError or ModelError, before training, where an argument, a file or the model cannot be used.
     """
@@ -52,6 +60,9 @@ def train(
         raise UsageError(f"--folds cross-validates on --data alone: {what}", help="leave one of them out")
     if folds is not None and folds < 2:
         raise UsageError(f"--folds {folds}: there are two at least")
+    if seeds is not None and (folds is not None or seeds < 2):
+        what = f"{seeds} is not two or more" if folds is None else "folds have no dev on which one model is the best"
+        raise UsageError(f"--seeds: {what}", help="leave one of them out")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
     if out is None and parallel.is_started():
@@ -67,11 +78,11 @@ def train(
     if dry_run:
         return _summary(job)
     infos = {name: rows.info for name, rows in job.named().items()}
-    inputs = _inputs(job.recipe, infos)
+    inputs = {**_inputs(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
     if finished:
         # a newer version would make other weights, but these are done
         made, asked = (
-            {key: value for key, value in found.items() if key.startswith(("recipe ", "data "))}
+            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds"))}
             for found in (store.read_manifest(directory.target).get("inputs", inputs), inputs)
         )
         refuse_changes(f"the model in {str(directory.target)!r}", made, asked)
@@ -79,43 +90,115 @@ def train(
         return {"model": str(directory.target), **store.read_metrics(directory.target)}
     with directory.locked(resume=resume):
         directory.begin(job.recipe.to_yaml(), inputs, resume=resume)
-        from bertft.training.fit import fit
-
-        validated: dict[str, Any] = {}
-        metrics: dict[str, Any] = {}
-        if folds is not None:
-            # to choose a checkpoint by the rows that it is then scored on would flatter every fold
-            job = replace(job, recipe=without_evaluation(job.recipe))
-            validated, pairs, metrics["dev"] = _cross_validate(job, folds, directory, device=device, extra=extra)
-            say(f"\nall {job.train.info['rows']:,} rows")
-        trained = fit(job, directory.checkpoints, device=device, resume=resume, resumable=folds is None)
-        engine = trained.engine
-        if job.dev:
-            pairs = parallel.evaluate(engine, job.dev.examples)
-        task = engine.task.tune(pairs)
-        if job.dev:
-            metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
-        if job.test:
-            tested = parallel.evaluate(replace(engine, task=task), job.test.examples)
-            metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
+        more: dict[str, Any] = {}
+        if seeds is not None:
+            metrics, more = _of_seeds(job, seeds, directory, inputs, device=device, resume=resume, extra=extra)
+        else:
+            pairs: list[tuple[Any, Any]] = []
+            metrics = {}
+            if folds is not None:
+                # to choose a checkpoint by the rows that it is then scored on would flatter every fold
+                job = replace(job, recipe=without_evaluation(job.recipe))
+                more, pairs, metrics["dev"] = _cross_validate(job, folds, directory, device=device, extra=extra)
+                say(f"\nall {job.train.info['rows']:,} rows")
+            resumable = folds is None
+            one = _make(
+                job, directory.checkpoints, pairs, device=device, resume=resume, resumable=resumable, extra=extra
+            )
+            metrics |= one.metrics
+            one.write(directory.bundle, job, {**metrics, **more}, inputs)
         if is_main_process():
-            with writing(directory.bundle):
-                shutil.rmtree(directory.bundle, ignore_errors=True)  # of a run that was killed here
-                store.write(
-                    directory.bundle,
-                    model=trained.model,
-                    tokenizer=job.encoder.tokenizer,
-                    task=task,
-                    window=job.encoder.window,
-                    recipe=job.recipe,
-                    metrics={**metrics, **validated},
-                    data=infos,
-                    inputs=inputs,
-                    computed=trained.facts,
-                    card=card.render(job.recipe, task, metrics, infos),
-                )
             directory.publish(overwrite=overwrite)
-    return {"model": str(directory.target), **metrics, **validated}
+    return {"model": str(directory.target), **metrics, **more}
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A trained model, the task with what was chosen on dev, and its scores by split."""
+
+    trained: Trained
+    task: Task[Any, Any, Any]
+    metrics: dict[str, Any]
+
+    def write(self, directory: Path, job: Job, metrics: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+        """Write the bundle, with all that is known of it as `metrics`."""
+        if not is_main_process():
+            return
+        infos = {name: rows.info for name, rows in job.named().items()}
+        scores = {name: metrics[name] for name in ("dev", "test") if name in metrics}
+        with writing(directory):
+            shutil.rmtree(directory, ignore_errors=True)  # of a run that was killed here
+            store.write(
+                directory,
+                model=self.trained.model,
+                tokenizer=job.encoder.tokenizer,
+                task=self.task,
+                window=job.encoder.window,
+                recipe=job.recipe,
+                metrics=metrics,
+                data=infos,
+                inputs=inputs,
+                computed=self.trained.facts,
+                card=card.render(job.recipe, self.task, scores, infos),
+            )
+
+
+def _make(
+    job: Job,
+    folder: Path,
+    pairs: list[tuple[Any, Any]],
+    *,
+    device: str,
+    resume: bool,
+    extra: ExtraMetrics,
+    resumable: bool = True,
+) -> _Made:
+    """Train a model, with checkpoints in `folder`, and score it; without dev, `pairs` are what it tunes on."""
+    from bertft.training.fit import fit
+
+    trained = fit(job, folder, device=device, resume=resume, resumable=resumable)
+    metrics = {}
+    if job.dev:
+        pairs = parallel.evaluate(trained.engine, job.dev.examples)
+    task = trained.engine.task.tune(pairs)
+    if job.dev:
+        metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
+    if job.test:
+        tested = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
+        metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
+    return _Made(trained, task, metrics)
+
+
+def _of_seeds(
+    job: Job,
+    count: int,
+    directory: RunDirectory,
+    inputs: Mapping[str, Any],
+    *,
+    device: str,
+    resume: bool,
+    extra: ExtraMetrics,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train a model a seed and leave the best as the bundle; return its scores by split, and `{"seeds": …}`."""
+    metric = str(job.recipe.trainer.get("metric_for_best_model", job.task.best_metric)).removeprefix("eval_")
+    if job.dev is None:
+        raise UsageError("--seeds: without dev data there is no best model", help="name some with `--dev`")
+    first = job.recipe.seed
+    seeds = Seeds.begin(directory, first=first, count=count, metric=metric, resume=resume)
+    for seed, folder in seeds.remaining():
+        one = replace(job, recipe=replace(job.recipe, seed=seed))
+        made = _make(one, folder, [], device=device, resume=resume, extra=extra)
+        if seeds.add({"seed": seed, **made.metrics}):
+            made.write(seeds.bundle(seed), one, made.metrics, inputs)
+        seeds.save()
+    best = seeds.best()
+    metrics: dict[str, Any] = {name: scores for name, scores in best.items() if name != "seed"}
+    summary = seeds.summary(job.task.headline)
+    if is_main_process():
+        seeds.finish()
+        with writing(directory.bundle):
+            store.write_metrics(directory.bundle, {**metrics, "seeds": summary})
+    return metrics, {"seeds": summary}
 
 
 def _cross_validate(
@@ -138,12 +221,13 @@ def _cross_validate(
     task = engine.task.tune(pairs)
     every = [task.score(fold) for fold in by_fold]
     scores = [{key: score[key] for key in task.headline} for score in every]
-    mean = {key: statistics.mean(score[key] for score in scores) for key in task.headline}
-    sd = {key: statistics.stdev(score[key] for score in scores) for key in task.headline}
-    summary = {"count": count, "mean": mean, "sd": sd, "scores": scores}
-    figures = (f"{key} {shown(key, mean[key])} ± {shown(key, sd[key])}" for key in task.headline)
-    say(f"{count} folds, mean ± sd: {'  '.join(figures)}")
-    return {"folds": summary}, pairs, {**measure(task, pairs), **extra.score(task, pairs)}
+    found = spread(scores, task.headline)
+    say(f"{count} folds, mean ± sd: {spread_line(found, task.headline)}")
+    return (
+        {"folds": {"count": count, **found, "scores": scores}},
+        pairs,
+        {**measure(task, pairs), **extra.score(task, pairs)},
+    )
 
 
 def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
