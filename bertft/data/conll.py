@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from bertft.data.row import Line, Place, Row
 from bertft.data.source import LINE_COST, MAX_UNPACKED, Source
@@ -24,11 +24,16 @@ from bertft.errors import DataError, UsageError
 
 Separator = Literal["\t", " ", "|"]
 Unit = Literal["sentence", "document"]
+_Judged = tuple[Line, str, bool]
+"""A line, its content, and whether it is a token."""
 
 SAMPLE_LINES = 5000
 MAX_TOKEN_BYTES = 100_000
+_SHORT = MAX_TOKEN_BYTES // 4  # characters of four bytes at most
 MAX_SENTENCE_WORDS = 20_000  # longer than any real sentence: the file has no sentence boundaries, or is no column file
 
+_OPENING = frozenset("#- \t\r\n")
+"""With what a line that is no token begins; all others are tokens."""
 _BLANKS = re.compile(r"[ \t]+")  # not \s: a no-break space is part of a token
 _TAG = re.compile(r"O|[BIESLUM][-_].+|.+[-_][BIESLUM]")
 _UNIVERSAL_ID = re.compile(r"\d+([-.]\d+)?")
@@ -50,7 +55,8 @@ class Layout:
     def split(self, text: str) -> list[str]:
         """Return the fields of a token line."""
         if self.separator == "\t":
-            return [field.strip(" ") for field in text.split("\t")]
+            fields = text.split("\t")
+            return [field.strip(" ") for field in fields] if " " in text else fields
         return _BLANKS.split(text.strip(" \t"))
 
     def is_token(self, text: str, *, inside: bool) -> bool:
@@ -247,22 +253,23 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
     document, words, size = 0, 0, 0
     inside = False
     for line in source.lines():
-        text = line.content
+        text = line.content if line.number == 1 else line.text.removesuffix("\n").removesuffix("\r")
         size = size + len(text) + LINE_COST if block else 0
         if size > MAX_UNPACKED:
             raise DataError(
                 f"one {unit} of {len(block):,} lines, which is too much to be held",
-                place=Place(source.path, block[0].line.number),
+                place=Place(source.path, block[0][0].number),
                 help="blank lines end sentences, lines of -DOCSTART- documents",
             )
-        boundary = text.startswith(("-DOCSTART-", "# newdoc"))
+        plain = bool(text) and text[0] not in _OPENING
+        boundary = not plain and text.startswith(("-DOCSTART-", "# newdoc"))
         if boundary and words:
             yield _row(source.path, block, layout, document, labelled=labelled)
             block, words, inside = [], 0, False
-        token = layout.is_token(text, inside=inside)
+        token = plain or layout.is_token(text, inside=inside)
         inside = token or (inside and not is_blank(text))
         document += boundary
-        block.append(_Judged(line, text, token))
+        block.append((line, text, token))
         words += token
         if unit == "sentence" and words and (layout.separator == "|" or (not token and is_blank(text))):
             yield _row(source.path, block, layout, document, labelled=labelled)
@@ -270,20 +277,12 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
         if unit == "sentence" and words > MAX_SENTENCE_WORDS:
             raise DataError(
                 f"one sentence of over {MAX_SENTENCE_WORDS} words: the file has no blank lines between sentences",
-                place=Place(source.path, block[0].line.number),
+                place=Place(source.path, block[0][0].number),
                 help="for a table of texts use `bertft train classify`; to read on without sentence boundaries, "
                 "`--set options.unit=document`",
             )
     if block and (words or not labelled):  # what stands behind the last sentence is no record to learn from
         yield _row(source.path, block, layout, document, labelled=labelled)
-
-
-class _Judged(NamedTuple):
-    """A line, its content, and whether it is a token."""
-
-    line: Line
-    text: str
-    token: bool
 
 
 def _row(path: str, block: Sequence[_Judged], layout: Layout, document: int, *, labelled: bool) -> Row:
@@ -293,26 +292,35 @@ def _row(path: str, block: Sequence[_Judged], layout: Layout, document: int, *, 
     sentences: list[int] = []
     lines = tuple([line for line, _, _ in block])
     length, place = 0, None
+    # what is looked up once here is not for each word
+    split, columns, words, tagged, universal = layout.split, layout.columns, layout.words, layout.tags, layout.universal
+    inline = layout.separator == "|"
     try:
         for line, text, token in block:
             if not token:
                 if is_blank(text):
                     sentences, length = ([*sentences, length] if length else sentences), 0
                 continue
+            number = line.number
             if line.error is not None:
                 raise line.error
-            here = Place(path, line.number)
-            place = place or here
-            for fields in _tokens(text, layout, here):
-                if layout.is_word(fields):
-                    tokens.append(_checked(fields[layout.words], here))
-                    numbers.append(line.number)
-                    length += 1
-                    if layout.tags is not None:
-                        if labelled and not fields[layout.tags]:
-                            raise DataError(f"the word {fields[layout.words]!r} has no tag", place=here)
-                        tags.append(fields[layout.tags])
-            if layout.separator == "|":
+            place = place or Place(path, number)
+            for fields in _tokens(text, layout, path, number) if inline else (split(text),):
+                if len(fields) != columns:
+                    raise _odd_line(fields, layout, Place(path, number))
+                if universal and not layout.is_word(fields):
+                    continue
+                word = fields[words]
+                if len(word) > _SHORT:
+                    _check(word, Place(path, number))
+                tokens.append(word)
+                numbers.append(number)
+                length += 1
+                if tagged is not None:
+                    if labelled and not fields[tagged]:
+                        raise DataError(f"the word {word!r} has no tag", place=Place(path, number))
+                    tags.append(fields[tagged])
+            if inline:
                 sentences, length = [*sentences, length], 0
     except DataError as error:
         return Row(place or Place(path, lines[0].number), lines=lines, error=error, document=document)
@@ -323,33 +331,32 @@ def _row(path: str, block: Sequence[_Judged], layout: Layout, document: int, *, 
     return Row(place, values, lines, document=document, sentences=tuple(sentences), numbers=tuple(numbers))
 
 
-def _tokens(text: str, layout: Layout, place: Place) -> list[list[str]]:
-    if layout.separator == "|":
-        items = [item.rsplit("|", layout.columns - 1) for item in _BLANKS.split(text.strip(" \t"))]
-        for fields in items:
-            if len(fields) != layout.columns:
-                item = "|".join(fields)
-                raise DataError(f"{item!r} has {len(fields)} fields, the file {layout.columns}", place=place)
-        return items
-    fields = layout.split(text)
-    if len(fields) != layout.columns:
-        raise DataError(
-            f"the line has {_columns(len(fields))}, the file has {_columns(layout.columns)}",
-            place=place,
-            help="every token line needs the same number of columns; a blank line ends a sentence",
-        )
-    return [fields]
+def _tokens(text: str, layout: Layout, path: str, number: int) -> list[list[str]]:
+    """Return the fields of each token of a line that holds a sentence."""
+    items = [item.rsplit("|", layout.columns - 1) for item in _BLANKS.split(text.strip(" \t"))]
+    for fields in items:
+        if len(fields) != layout.columns:
+            item = "|".join(fields)
+            fact = f"{item!r} has {len(fields)} fields, the file {layout.columns}"
+            raise DataError(fact, place=Place(path, number))
+    return items
+
+
+def _odd_line(fields: Sequence[str], layout: Layout, place: Place) -> DataError:
+    return DataError(
+        f"the line has {_columns(len(fields))}, the file has {_columns(layout.columns)}",
+        place=place,
+        help="every token line needs the same number of columns; a blank line ends a sentence",
+    )
 
 
 def _columns(count: int) -> str:
     return f"{count} column{'' if count == 1 else 's'}"
 
 
-def _checked(word: str, place: Place) -> str:
-    # a character has four bytes at most
-    if 4 * len(word) > MAX_TOKEN_BYTES and len(word.encode("utf-8", "surrogateescape")) > MAX_TOKEN_BYTES:
+def _check(word: str, place: Place) -> None:
+    if len(word.encode("utf-8", "surrogateescape")) > MAX_TOKEN_BYTES:
         raise DataError(f"a token of {len(word):,} characters", place=place, help="is this a column file?")
-    return word
 
 
 def write(row: Row, layout: Layout, tags: Sequence[str] | None) -> str:

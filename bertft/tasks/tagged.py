@@ -62,7 +62,7 @@ class Example:
 
     def converted(self, style: TagStyle) -> Example:
         """Return the example with its written tags read in `style`: as BIO, or as they are where they are plain."""
-        if self.written is None or style.scheme == "plain":
+        if self.written is None or style.scheme == "plain" or self.written.count("O") == len(self.written):
             return replace(self, style=style, tags=self.written)
         tags: list[str] = []
         for sentence in self.sentences(self.written):
@@ -112,15 +112,16 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
             help="training and evaluation need a tag for every word; name the column with `--columns tags=…`",
         )
     # words and tags come again and again: each is kept once
-    words = tuple(intern(_well_formed(token)) for token in tokens)
-    altered = any(word != token for word, token in zip(words, tokens, strict=True))
+    joined = " ".join(tokens)
+    words = tuple(map(intern, tokens if joined.isascii() else map(_well_formed, tokens)))
+    altered = words != tuple(tokens)
     numbers: Sequence[int] = row.numbers
     if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:
         numbers = range(numbers[0], numbers[-1] + 1)
     return Example(
         row.place,
         words,
-        " ".join(tokens) if altered else None,
+        joined if altered else None,
         None,
         row.sentences or (len(tokens),),
         True,
