@@ -89,4 +89,3 @@ def _which(kind: str, part: Mapping[str, Any], name: Name) -> str:
 
 def _interval(key: str, interval: Sequence[float]) -> str:
     return f"({' to '.join(shown(key, bound) for bound in interval)})"
-

@@ -57,8 +57,10 @@ def base(checkpoint: Checkpoint) -> Base:
         return Base(listed.hub_id.rpartition("/")[2], listed.hub_id, listed.licence.lower(), language)
     found = _card_of(Path(checkpoint.location)) if checkpoint.is_directory else {}
     language = found.get("language")
-    if isinstance(language, list) and len(language) == 1:  # of several, this model may have learnt any
+    if isinstance(language, list) and len(language) == 1:
         language = language[0]
+    if language == "multilingual":  # of many, this model may have learnt any
+        language = None
     known = {"licence": _identifier(found.get("license")), "language": _identifier(language)}
     if directory.is_dir():
         return Base(_file_name(checkpoint.name), **known)
