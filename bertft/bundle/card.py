@@ -53,7 +53,7 @@ def render(
         f"---\n{front}\n---",
         f"# {task.name}, fine-tuned from {_inert(base.name)}",
         _labels(head.labels),
-        *_scores(task, scores, details),
+        *_scores(task, scores, data, details),
         "## Data",
         _table(("split", "file", "rows", "sha256"), files),
         "## Use",
@@ -75,7 +75,10 @@ def _labels(labels: Sequence[str]) -> str:
 
 
 def _scores(
-    task: Task[Any, Any, Any], scores: Mapping[str, Mapping[str, Any]], details: Mapping[str, Any]
+    task: Task[Any, Any, Any],
+    scores: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, Any],
+    details: Mapping[str, Any],
 ) -> Iterator[str]:
     """Yield the parts on how good the model is and where it fails."""
     if not scores:
@@ -102,9 +105,13 @@ def _scores(
     found = (
         limits.sentences(split, {**last, **details}, key=last["headline"][0], name=_inert) if last["headline"] else []
     )
-    if "test" not in scores:
+    if split not in data:
+        found.append(
+            "No rows were held out: each was scored by a model of its fold, and this model has learnt them all."
+        )
+    elif split != "test":
         found.append("There was no test set: dev, which the figures are of, may have chosen the checkpoint.")
-    found.append(f"The figures are of the {split} rows below; other text may give others.")
+    found.append("The figures are of rows like those below; other text may give others.")
     yield "\n".join(f"- {sentence}" for sentence in found)
 
 

@@ -133,7 +133,7 @@ def _data_set(path: str) -> str | None:
 
 
 def _file_name(path: str) -> str:
-    return inline(Path(path).name or Path(path).resolve().name)[:_LONGEST]
+    return inline(Path(path).name or Path(path).resolve().name or path)[:_LONGEST]
 
 
 def _identifier(value: object) -> str | None:

@@ -219,6 +219,13 @@ def test_a_thousand_labels_do_not_make_a_thousand_lines() -> None:
     assert len(text.splitlines()) < 250
 
 
+def test_rows_that_were_cross_validated_are_said_to_be() -> None:
+    text = rendered(metrics={"dev": SCORES})
+    assert "each was scored by a model of its fold" in text
+    assert is_valid(front(text)["model-index"])
+    assert "no test set" not in rendered()
+
+
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +280,12 @@ def test_a_part_that_is_worse_than_the_whole_is_named(kind: str, part: dict[str,
     assert found({"accuracy": 0.9, "breakdown": {kind: [unsure]}}) == ""
 
 
+def test_the_card_has_what_the_details_show() -> None:
+    part = {"words": [30, 80], "rows": 50, "accuracy": 0.5, "intervals": {"accuracy": [0.4, 0.6]}}
+    _, _, said = rendered(details={"breakdown": {"length": [part]}}).partition("## Limits")
+    assert "- accuracy is 50.0 (40.0 to 60.0) on rows of 30 to 80 words (50 rows); on all rows 75.0." in said
+
+
 def test_of_an_error_more_is_worse() -> None:
     part = {"words": [1, 9], "rows": 50, "rmse": 2.0, "intervals": {"rmse": [1.5, 2.5]}}
     assert found({"rmse": 1.0, "breakdown": {"length": [part]}}, "rmse").startswith("rmse is 2 (1.5 to 2.5)")
@@ -316,7 +329,7 @@ def test_the_program_in_the_card_runs_without_bertft(
     assert re.fullmatch(expected[name], printed), printed
 
 
-def test_a_pooled_head_has_no_program_that_would_answer_otherwise(trained: Callable[[str], Trained]) -> None:
+def test_a_pooled_head_has_no_program_that_would_answer_otherwise() -> None:
     task = task_class("classify").restore({"pooling": "mean"}, STATES["classify"][1])
     assert task.head().pooling == "mean"
     assert not [part for part in card._plain(task) if "```" in part]
