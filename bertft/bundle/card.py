@@ -34,10 +34,12 @@ def render(
     window: WindowSize,
     computed: Mapping[str, Any],
     details: Mapping[str, Any],
+    seeds: int | None = None,
 ) -> str:
     """Return the card as Markdown.
 
-    `data` is what was read of each split, `details` are those of the last split in `metrics`, as `eval` has them.
+    `data` is what was read of each split, `details` are those of the last split in `metrics`, as `eval` has them,
+    `seeds` is of how many models this one is the best on dev.
     """
     head = task.head()
     base = metadata.base(checkpoint)
@@ -53,7 +55,7 @@ def render(
         f"---\n{front}\n---",
         f"# {task.name}, fine-tuned from {_inert(base.name)}",
         _labels(head.labels),
-        *_scores(task, scores, data, details),
+        *_scores(task, scores, data, details, _BEST.format(seeds) if seeds else None),
         "## Data",
         _table(("split", "file", "rows", "sha256"), files),
         "## Use",
@@ -79,6 +81,7 @@ def _scores(
     scores: Mapping[str, Mapping[str, Any]],
     data: Mapping[str, Any],
     details: Mapping[str, Any],
+    chosen: str | None,
 ) -> Iterator[str]:
     """Yield the parts on how good the model is and where it fails."""
     if not scores:
@@ -105,6 +108,8 @@ def _scores(
     found = (
         limits.sentences(split, {**last, **details}, key=last["headline"][0], name=_inert) if last["headline"] else []
     )
+    if chosen:
+        found.append(chosen)
     if split not in data:
         found.append(
             "No rows were held out: each was scored by a model of its fold, and this model has learnt them all."
@@ -129,6 +134,7 @@ def _explained(scores: Mapping[str, Mapping[str, Any]], task: Task[Any, Any, Any
     return " ".join(told)
 
 
+_BEST = "It is the best on dev of {} models that differ in their seeds, which flatters the dev figures."
 _CHOSEN = "The thresholds in `bertft.json` were chosen on dev, which flatters the dev figures, and those of test not."
 
 

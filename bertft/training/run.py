@@ -137,6 +137,7 @@ class _Made:
             window=job.encoder.window,
             computed=self.trained.facts,
             details=details,
+            seeds=inputs.get("seeds"),
         )
         with writing(directory):
             shutil.rmtree(directory, ignore_errors=True)  # of a run that was killed here
