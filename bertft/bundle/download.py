@@ -27,12 +27,14 @@ def downloaded(checkpoint: Checkpoint, manifest: str) -> Checkpoint:
 
     Raises ModelError where there is one that cannot be downloaded.
     """
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     with _quiet():
         try:
-            hf_hub_download(checkpoint.location, manifest, etag_timeout=_SECONDS)
-        except Exception:  # no bundle, no network, no such id: what loads it as another model says what is wrong
+            found = HfApi().model_info(checkpoint.location, timeout=_SECONDS)
+        except Exception:  # no network, no such id: what loads it as another model says what is wrong
+            return checkpoint
+        if manifest not in {file.rfilename for file in found.siblings or ()}:
             return checkpoint
         say(f"downloading {checkpoint.location!r} from the Hub")
         try:
