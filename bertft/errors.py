@@ -118,11 +118,15 @@ def printable(text: str) -> str:
 
     So a label or a path cannot drive the terminal, and no message gives away what the environment holds.
     """
-    for name, value in os.environ.items():
-        if len(value) >= _SECRET_LENGTH and value in text and _SECRETS_NAME.search(name):
-            text = text.replace(value, "…")
+    for value in environment_secrets():
+        text = text.replace(value, "…")
     text = _SECRET.sub("…", text)
     return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def environment_secrets() -> list[str]:
+    """Return the values of environment variables whose names say that they are secret."""
+    return [value for name, value in os.environ.items() if len(value) >= _SECRET_LENGTH and _SECRETS_NAME.search(name)]
 
 
 def inline(text: str) -> str:

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertft.bundle.download import downloaded
 from bertft.encoders import load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
@@ -148,6 +149,8 @@ def open_bundle(name: str, *, allow_pickle: bool = False) -> Bundle:
     `allow_pickle` also takes weights that are a pickle, with `weights_only=True`.
     """
     checkpoint = load.resolve(name, allow_pickle=allow_pickle)
+    if not checkpoint.is_directory:
+        checkpoint = downloaded(checkpoint, MANIFEST)
     manifest = Path(checkpoint.location) / MANIFEST
     if checkpoint.is_directory and manifest.is_file():
         return _open_own(checkpoint, manifest)

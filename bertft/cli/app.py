@@ -13,6 +13,7 @@ from bertft.cli.eval import eval_command
 from bertft.cli.export import export_command
 from bertft.cli.models import models_command
 from bertft.cli.predict import predict_command
+from bertft.cli.push import push_command
 from bertft.cli.recipes import recipes
 from bertft.cli.train import train_command
 
@@ -31,6 +32,7 @@ app.command("eval")(eval_command)
 app.command("compare")(compare_command)
 app.command("predict")(predict_command)
 app.command("export")(export_command)
+app.command("push")(push_command)
 app.command("models")(models_command)
 app.add_typer(recipes, name="recipes")
 

@@ -165,6 +165,12 @@ def _windowed(ready: Engine, examples: Sequence[Any]) -> list[bool]:
     return [count > 1 for count in pieces]
 
 
+def where_it_fails(ready: Engine, pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
+    """Return where a model fails on rows that it has answered: what `evaluate` adds to the metrics."""
+    windowed = _windowed(ready, [example for example, _ in pairs])
+    return details(ready.task.outcomes(pairs), ready.task.headline, windowed=windowed)
+
+
 def measure(task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
     """Return the task's metrics, and how sure its headline is: `intervals`, and the `bootstrap` that they come from."""
     scores = task.score(pairs)

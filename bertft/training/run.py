@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bertft.bundle import card, store
 from bertft.console import is_main_process, say
 from bertft.errors import UsageError
-from bertft.inference.evaluate import ExtraMetrics, measure
+from bertft.inference.evaluate import ExtraMetrics, measure, where_it_fails
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
@@ -114,11 +114,12 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A trained model, the task with what was chosen on dev, and its scores by split."""
+    """A trained model, the task with what was chosen on dev, its scores by split, and the answers of the last split."""
 
     trained: Trained
     task: Task[Any, Any, Any]
     metrics: dict[str, Any]
+    pairs: Sequence[tuple[Any, Any]]
 
     def write(self, directory: Path, job: Job, metrics: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
         """Write the bundle, with all that is known of it as `metrics`."""
@@ -126,6 +127,18 @@ class _Made:
             return
         infos = {name: rows.info for name, rows in job.named().items()}
         scores = {name: metrics[name] for name in ("dev", "test") if name in metrics}
+        details = where_it_fails(replace(self.trained.engine, task=self.task), self.pairs) if scores else {}
+        written = card.render(
+            job.recipe,
+            self.task,
+            scores,
+            infos,
+            checkpoint=job.encoder.checkpoint,
+            window=job.encoder.window,
+            computed=self.trained.facts,
+            details=details,
+            seeds=inputs.get("seeds"),
+        )
         with writing(directory):
             shutil.rmtree(directory, ignore_errors=True)  # of a run that was killed here
             store.write(
@@ -139,7 +152,7 @@ class _Made:
                 data=infos,
                 inputs=inputs,
                 computed=self.trained.facts,
-                card=card.render(job.recipe, self.task, scores, infos),
+                card=written,
             )
 
 
@@ -164,9 +177,9 @@ def _make(
     if job.dev:
         metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
     if job.test:
-        tested = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
-        metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
-    return _Made(trained, task, metrics)
+        pairs = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
+        metrics["test"] = {**measure(task, pairs), **extra.score(task, pairs)}
+    return _Made(trained, task, metrics, pairs)
 
 
 def _of_seeds(

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from cli.conftest import Ran, Run
 from safetensors.torch import load_file
 
@@ -428,16 +429,24 @@ def test_json_keeps_every_character_and_escapes_those_that_act(
 def test_a_model_card_is_text(hostile: tuple[Path, Path, str]) -> None:
     card = (hostile[0] / "README.md").read_text(encoding="utf-8")
     front, _, body = card.removeprefix("---\n").partition("\n---\n")
-    assert [line.partition(":")[0] for line in front.splitlines()] == ["library_name", "pipeline_tag", "tags"]
-    assert is_inert(body)
+    assert {line.partition(":")[0] for line in front.splitlines() if line[0] not in " -"} == {
+        "library_name", "pipeline_tag", "metrics", "tags", "model-index",
+    }  # fmt: skip
+    assert is_inert(card)
+    data = yaml.safe_load(front)["model-index"][0]["results"][0]["dataset"]
+    assert data["name"] == hostile[1].name
+    body, _, rest = body.partition("```python")
+    body += rest.partition("```")[2]
     assert "<" not in body
     assert "](" not in body
     assert body.count("`") % 2 == 0
-    assert all(
-        line.startswith(("|", "#", "Labels: ", "    ", "Trained", "In plain")) or not line for line in body.splitlines()
-    )
+    ours = ("|", "#", "- ", "Labels: ", "    ", "Trained", "In p", "By label, on ")
+    assert all(line.startswith(ours) or not line for line in body.splitlines())
     rows = [line for line in body.splitlines() if line.startswith("| train")]
     assert [line.count("|") for line in rows] == [5]
+    labels = body.partition("## Limits")[0].partition("By label")[2].strip().splitlines()
+    assert [line.count("|") for line in labels[4:]] == [6] * len(HOSTILE)
+    assert str(hostile[0].parent) not in card
 
 
 def test_cells_that_are_added_are_no_formulas(hostile: tuple[Path, Path, str], cli: Run, tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ def test_the_best_of_the_seeds_is_the_model(
     assert (model / "model.safetensors").read_bytes() == (single / "model.safetensors").read_bytes()
     assert json.loads((model / "metrics.json").read_text()) == {k: v for k, v in result.items() if k != "model"}
     assert f"seed: {best}" in (model / "recipe.yaml").read_text()
+    assert "the best on dev of 3 models" in (model / "README.md").read_text()
+    assert "the best on dev" not in (single / "README.md").read_text()
     assert [path.name for path in tmp_path.glob("several*")] == ["several"]
     assert f"seed {best} is the best by dev f1" in ran.err
     assert json.loads(train("several", "--dev", train_file, "--seeds", 3, "--resume").out) == result
