@@ -248,7 +248,9 @@ def _of_model(bundle: Bundle, labelled: Labelled, setting: Setting) -> Outcomes:
 
 def _of_file(path: str, told: Told, task: AnyTask, labelled: Labelled) -> Outcomes:
     gold = task.outcomes([(example, None) for example in labelled.examples])
-    kept = predictions.matched(told, labelled, gold, path=path)
+    kept = predictions.by_id(told, labelled.examples)
+    if kept is told:
+        kept = predictions.matched(told, labelled, gold, path=path)
     say(f"{path}: {len(kept):,} predictions")
     if gold.kind in ("tags", "entities"):
         return replace(gold, predicted=_tags(kept, labelled.examples, plain=gold.kind == "tags"))

@@ -2,7 +2,8 @@
 
     {"text": "…", "prediction": {"label": "x", …}}      text,label,pred_label      word TAB gold TAB predicted
 
-A file has a record for each row, in order. Fields that both have must be the same.
+A file has a record for each row, in order. Fields that both have must be the same. Answers to questions may also be one
+object of `{"id": "answer", …}`, as SQuAD's evaluation scripts read them; an empty answer is none.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bertft.inference.writers import FIELD
 from bertft.scoring.outcomes import Outcomes
 
 _KEYS = ("label", "labels", "value", "tags", "entities", "answer")
+_ID = "id"
 _TABLES = (".csv", ".tsv", ".tab")
 
 Told = list[tuple[Row, Mapping[str, Any]]]
@@ -30,9 +32,11 @@ Told = list[tuple[Row, Mapping[str, Any]]]
 
 def read(path: str, *, field: str = FIELD, encoding: str | None = None, limit: int | None = None) -> Told:
     """Return the records of a file of predictions; raises DataError for one that has none, or not in each record."""
+    suffix = Path(path.removesuffix(".gz")).suffix.lower()
+    if suffix == ".json" and (answers := _by_id(open_source(path, encoding))) is not None:
+        return answers
     source = open_source(path, encoding)
     first = next((line.content for line in source.sample(lambda lines: bool(lines[-1].content.strip()))), "")
-    suffix = Path(path.removesuffix(".gz")).suffix.lower()
     told: Iterator[tuple[Row, Mapping[str, Any]]]
     if suffix not in _TABLES and first.lstrip().startswith("{"):
         told = ((row, _of_json(row, field)) for row in _good(jsonl.read(source, labelled=False)))
@@ -41,6 +45,32 @@ def read(path: str, *, field: str = FIELD, encoding: str | None = None, limit: i
     else:
         told = _of_columns(source)
     return list(islice(told, limit))
+
+
+def _by_id(source: Source) -> Told | None:
+    """Return the answers of one object of ids and answers; None where the file is something else."""
+    place = Place(source.path, 1)
+    try:
+        found = json.loads(source.whole())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or not found or not all(isinstance(answer, str) for answer in found.values()):
+        return None
+    return [(Row(place, {_ID: name}), {"answer": answer or None}) for name, answer in found.items()]
+
+
+def by_id(told: Told, examples: Sequence[Any]) -> Told:
+    """Return records that are known by ids alone in the order of the examples; others as they are.
+
+    Raises DataError for an example that no record answers.
+    """
+    if not told or set(told[0][0].values) != {_ID}:
+        return told
+    known = {row.values[_ID]: (row, what) for row, what in told}
+    for example in examples:
+        if example.id not in known:
+            raise DataError(f"no answer to question {example.id!r}", place=told[0][0].place, help=f"it is {example}")
+    return [known[example.id] for example in examples]
 
 
 def _good(rows: Iterator[Row]) -> Iterator[Row]:

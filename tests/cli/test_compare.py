@@ -157,6 +157,30 @@ def test_a_row_twice_needs_no_scores_of_its_own(cli: Run, data: Path, tmp_path: 
     assert set(found["pairs"][0]["p"].values()) == {1.0}
 
 
+def test_answers_may_be_one_object_by_id_as_squad_has_them(cli: Run, tmp_path: Path) -> None:
+    asked = [
+        {
+            "id": f"q{i}",
+            "question": "who?",
+            "context": f"it was Ada {i} .",
+            "answers": [f"Ada {i}"] if i % 4 else [],
+        }
+        for i in range(40)
+    ]
+    data = jsonl(tmp_path / "q.jsonl", asked)
+    right = {one["id"]: "".join(one["answers"]) for one in asked}
+    wrong = {**right, "q1": "Bob", "q2": ""}
+    for name, answers in (("right", right), ("wrong", wrong)):
+        # another order, and questions that are not asked
+        (tmp_path / f"{name}.json").write_text(json.dumps({"other": "x", **dict(reversed(answers.items()))}))
+    ran = cli("compare", tmp_path / "right.json", tmp_path / "wrong.json", "--data", data, "--json", "-q")
+    first, second = json.loads(ran.out)["systems"]
+    assert (first["exact_match"], second["exact_match"]) == (1.0, 0.95)
+    (tmp_path / "few.json").write_text(json.dumps({"q0": "x"}))
+    command = ("compare", tmp_path / "right.json", tmp_path / "few.json", "--data", data)
+    cli(*command, "--json", "-q").fails(3, "no answer to question 'q1'", "few.json")
+
+
 def test_values_answers_and_sets_are_compared_too(cli: Run, tmp_path: Path) -> None:
     values = [(f"a {i}", f"b {i}", i / 7) for i in range(40)]
     data = table(tmp_path / "v.csv", [("text_a", "text_b", "label"), *values])
