@@ -146,7 +146,9 @@ def why_command(
     word: Annotated[
         str | None, typer.Option(metavar="WORD|N", help="Of a tagger: the word, or its number from 0, or its entity.")
     ] = None,
-    baseline: Annotated[Literal["pad", "mask"], typer.Option(help="The token that stands for no text at all.")] = "pad",
+    baseline: Annotated[
+        Literal["mask", "pad"], typer.Option(help="The token that stands for no text at all.")
+    ] = "mask",
     steps: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Steps from there to the text; default: as many as it needs.")
     ] = None,

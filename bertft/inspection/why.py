@@ -2,8 +2,9 @@
 
 Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks" (ICML 2017): the gradient of the answer, averaged
 on the straight way from a baseline to the input, times the way. All attributions together are the difference of the
-answer at both ends (completeness, section 3). The baseline is the same window, its text replaced by padding (or mask)
-tokens, specials kept.
+answer at both ends (completeness, section 3). The baseline is the same window, its text replaced by mask (or padding)
+tokens, specials kept. The vector of padding is zero in many checkpoints, where a layer normalisation that follows at
+once (DeBERTa, ModernBERT) jumps, and no number of steps is enough.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertft.bundle.store import Bundle
 from bertft.console import detail, warn
-from bertft.errors import ModelError, UsageError
+from bertft.errors import UsageError
 from bertft.inspection.goals import Goal, Term, goal
 from bertft.inspection.pieces import Seen, seen
 from bertft.inspection.words import by_word, plain
@@ -59,7 +60,7 @@ def why(
     *,
     label: str | None = None,
     word: str | None = None,
-    baseline: Baseline = "pad",
+    baseline: Baseline = "mask",
     steps: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
@@ -92,14 +93,11 @@ def why(
 
 
 def _fill(bundle: Bundle, baseline: Baseline) -> int:
-    """Return the token that takes the place of a text's own; raises ModelError where the vocabulary has no mask."""
+    """Return the token that takes the place of a text's own: padding where the vocabulary has no mask."""
     if baseline == "pad":
         return bundle.tokenizer.pad
-    backend = bundle.tokenizer.backend
-    found = next((i for i in map(backend.token_to_id, ("[MASK]", "<mask>")) if i is not None), None)
-    if found is None:
-        raise ModelError("the vocabulary has no mask token", help="`--baseline pad` needs none")
-    return found
+    masks = map(bundle.tokenizer.backend.token_to_id, ("[MASK]", "<mask>"))
+    return next((i for i in masks if i is not None), bundle.tokenizer.pad)
 
 
 def _attributed(

@@ -50,7 +50,7 @@ def _target(window: Mapping[str, Any]) -> str:
 def _tokens(found: Mapping[str, Any], window: Mapping[str, Any]) -> str:
     first = window["tokens"][0]
     two = len(found["texts"]) > 1
-    head = ["", "token", "id", *(["text"] if two else []), "word", "offsets", "characters"]
+    head = ["", "token", "characters", "id", *(["text"] if two else []), "word", "offsets"]
     head += [name for name in ("segment", "position") if first[name] is not None]
     labelled, owned = "label_id" in first, "owned" in first
     by_word = any("window" in word for text in found["texts"] for word in text["words"])
@@ -58,9 +58,9 @@ def _tokens(found: Mapping[str, Any], window: Mapping[str, Any]) -> str:
     rows = [tuple(head)]
     for at, token in enumerate(window["tokens"]):
         offsets = "" if token["offsets"] is None else f"{token['offsets'][0]}-{token['offsets'][1]}"
-        row = [str(at), _cut(token["token"]), str(token["id"])]
+        row = [str(at), _cut(token["token"]), _cut(token["characters"] or ""), str(token["id"])]
         row += [_blank(token["text"])] if two else []
-        row += [_blank(token["word"]), offsets, _cut(token["characters"] or "")]
+        row += [_blank(token["word"]), offsets]
         row += [str(token[name]) for name in ("segment", "position") if token[name] is not None]
         if labelled:
             label = token["label_id"]
@@ -71,7 +71,7 @@ def _tokens(found: Mapping[str, Any], window: Mapping[str, Any]) -> str:
         elif owned:
             row.append("yes" if token["owned"] else "")
         rows.append(tuple(row))
-    return "\n".join(line.rstrip() for line in aligned(rows, left=2).split("\n"))
+    return "\n".join(line.rstrip() for line in aligned(rows, left=3).split("\n"))
 
 
 def _blank(value: object) -> str:
