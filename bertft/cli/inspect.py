@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Literal
 
 import typer
@@ -11,7 +12,7 @@ from bertft.cli import options
 inspect = typer.Typer(
     help="Look inside: what a model sees, attends to, answers for, and gets wrong.\n\n"
     "Example: bertft inspect why my-model 'I want my money back'",
-    no_args_is_help=True,
+    invoke_without_command=True,
     rich_markup_mode=None,
 )
 
@@ -19,12 +20,19 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help="A trained model: a 
 Input = Annotated[
     str,
     typer.Argument(
-        metavar="[TEXT|FILE:LINE|-]",
+        metavar="TEXT|FILE:LINE|-",
         help="A text (of a pair or a question: a JSON object), a row of a file, or - for stdin's first.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[str | None, typer.Option(metavar="FILE", help="Draw a picture, .svg or .png, in place of printing.")]
+
+
+@inspect.callback()
+def without_command(context: typer.Context) -> None:  # noqa: D103  (a docstring would replace the help text)
+    if context.invoked_subcommand is None:
+        print(context.get_help(), file=sys.stderr)
+        raise typer.Exit(2)
 
 
 @inspect.command("tokens")
@@ -44,7 +52,7 @@ def tokens_command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Show what the model sees of a row: sub-tokens, words, positions, labels, windows.
+    """Show what the model sees of a row: its sub-tokens and labels.
 
     FILE is read as training reads it, which learns the labels from it. Where rows have no lines of their own (SQuAD,
     folders), FILE:N is the N-th row. Words and characters count from 0.
@@ -162,9 +170,9 @@ def why_command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """Show what each word adds to an answer (integrated gradients; pip install 'bertft[inspect]').
+    """Show what each word adds to an answer.
 
-    Explained is the logit of the predicted label less that of the likeliest other; of a value the value, of an answer
+    By integrated gradients (pip install 'bertft[inspect]'). Explained is the logit of the predicted label less that of the likeliest other; of a value the value, of an answer
     in a text its start and end, of a tagger the entity it is surest of, or --word.
 
     Example: bertft inspect why my-classifier 'I want my money back' --out why.svg
@@ -222,7 +230,7 @@ def errors_command(
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
 ) -> None:
-    """List a model's most confident mistakes, and labels of the data that are likely wrong.
+    """List the surest mistakes, and labels that are likely wrong.
 
     On rows that the model was trained on, far fewer wrong labels are found than there are: it has learnt them.
 

@@ -110,10 +110,16 @@ def _index(label: str | None, labels: Sequence[str], otherwise: str) -> int:
     return labels.index(label)
 
 
-def _likeliest_other(scores: Any, index: int) -> int:
+def _likeliest_other(scores: Any, index: int, kinds: Sequence[str] | None = None) -> int:
+    """Return the output with the highest score but for `index`; of `kinds`, but for all of the same."""
     rest = np.array(scores, dtype=np.float64)
-    rest[index] = -np.inf
+    rest[[i for i in range(len(rest)) if i == index or (kinds and kinds[i] == kinds[index])]] = -np.inf
     return int(rest.argmax())
+
+
+def _type(tag: str) -> str:
+    """Return what B-X and I-X have in common: the word is of that type, wherever the entity begins."""
+    return tag[2:] if tag[:2] in ("B-", "I-") else tag
 
 
 # -- an answer for each word -----------------------------------------------------------------------------------------
@@ -145,7 +151,7 @@ def _of_words(
         if label is not None:
             kinds = (label, f"B-{label}") if number == start else (f"I-{label}", label)
             index = _index(next((one for one in kinds if one in task.labels), label), task.labels, "")
-        other = _likeliest_other(logits[window][position], index)
+        other = _likeliest_other(logits[window][position], index, [_type(one) for one in task.labels])
         share = 1.0 / (end - start)
         terms += [Term(window, position, index, share), Term(window, position, other, -share)]
         told.append(f"{task.labels[index]} rather than {task.labels[other]}")

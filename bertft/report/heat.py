@@ -73,9 +73,7 @@ def attention_map(found: Mapping[str, Any], *, colour: bool, width: int) -> str:
 
     Where a grid is wider than `width`, each token stands with those that it looks at most.
     """
-    heads = f"mean of {len(found['heads'])} heads" if len(found["heads"]) > 1 else f"head {found['heads'][0]}"
-    several = len(found["layers"]) > 1
-    layers = f"mean of {len(found['layers'])} layers" if several else f"layer {found['layers'][0]}"
+    layers, heads = (which(key[:-1], found[key]) for key in ("layers", "heads"))
     blocks = []
     for number, window in enumerate(found["windows"], 1):
         of = f"window {number} of {len(found['windows'])}, " if len(found["windows"]) > 1 else ""
@@ -87,6 +85,11 @@ def attention_map(found: Mapping[str, Any], *, colour: bool, width: int) -> str:
         body = _grid(names, weights, cell, colour=colour) if cell * len(names) <= room else _most(names, weights)
         blocks.append(f"{of}{layers}, {heads}\n{body}")
     return "\n\n".join(blocks)
+
+
+def which(what: str, numbers: Sequence[int]) -> str:
+    """Say which layers or heads are shown."""
+    return f"{what} {numbers[0]}" if len(numbers) == 1 else f"mean of {len(numbers)} {what}s"
 
 
 def mean_weights(weights: Sequence[Any]) -> list[list[float]]:

@@ -89,7 +89,7 @@ def error_lists(found: Mapping[str, Any]) -> str:
     blocks = [
         "\n".join(
             (
-                f"{mistakes['count']:,} mistakes in {found['rows']:,} rows, the surest first",
+                f"{counted(mistakes['count'], 'mistake')} in {counted(found['rows'], 'row')}, the surest first",
                 *(_mistake(one) for one in mistakes["shown"]),
                 *_more(mistakes),
             )
@@ -97,11 +97,16 @@ def error_lists(found: Mapping[str, Any]) -> str:
     ]
     if "label_errors" in found:
         doubted = found["label_errors"]
-        head = f"{doubted['count']:,} labels are likely wrong (confident learning), the likeliest first"
+        head = f"{counted(doubted['count'], 'label')} likely wrong (confident learning), the likeliest first"
         if found["trained_on"]:
-            head += "; the model was trained on these rows, so that there are more"
+            head += "; the model was trained on these rows: there may be many more"
         blocks.append("\n".join((head, *(_doubt(one) for one in doubted["shown"]), *_more(doubted))))
     return "\n\n".join(blocks)
+
+
+def counted(count: int, what: str) -> str:
+    """Return `1 row`, `2 rows`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _mistake(one: Mapping[str, Any]) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bertft.errors import OutputError, UsageError, inline
-from bertft.report.heat import mean_weights
+from bertft.report.heat import mean_weights, which
 
 _COLUMNS = 90  # characters of a line of text
-_LINE, _CHARACTER = 0.26, 0.092  # inches
+_LINE, _CHARACTER = 0.26, 0.0775  # inches; a character of 9 points is 0.0753 wide
+_PALE = 1.8  # the colours reach so much further than the values, as dark ones hide the text
 _KINDS = (".svg", ".png")
 
 
@@ -31,18 +32,19 @@ def draw_why(found: Mapping[str, Any], out: str) -> None:
     """Draw the texts with each word on the colour of what it adds; raises OutputError where `out` cannot be written."""
     lines = list(_lines(found))
     strongest = max((abs(word["value"]) for word in found["words"]), default=0.0) or 1.0
-    with _figure(out, (0.3 + _COLUMNS * _CHARACTER, 0.7 + _LINE * (len(lines) + 2))) as figure:
+    with _figure(out, ((_COLUMNS + 4) * _CHARACTER, _LINE * (len(lines) + 4))) as figure:
         from matplotlib import colormaps, colors
 
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
-        axes.set_xlim(-1, _COLUMNS + 2)
-        axes.set_ylim(len(lines) + 2, -1)
-        title = f"{inline(found['explains'])}: {found['value']:+.3f} (without the text {found['baseline']:+.3f})"
-        axes.text(0, 0, _short(title), fontsize=9, va="center", parse_math=False)
-        shade, scale = colormaps["RdYlGn"], colors.Normalize(-strongest, strongest)
-        for i, line in enumerate(lines, 2):
-            for at, text, value in line:
+        axes.set_xlim(-2, _COLUMNS + 2)
+        axes.set_ylim(len(lines) + 3, -1)
+        sums = f"{found['value']:+.3f}; without the text {found['baseline']:+.3f}; green adds, red takes away"
+        for i, line in enumerate((_short(inline(found["explains"])), sums)):
+            axes.text(0, i, line, fontsize=9, va="center", parse_math=False)
+        shade, scale = colormaps["RdYlGn"], colors.Normalize(-_PALE * strongest, _PALE * strongest)
+        for i, parts in enumerate(lines, 3):
+            for at, text, value in parts:
                 box = {"facecolor": shade(scale(value)), "edgecolor": "none", "pad": 1.5} if value is not None else None
                 axes.text(at, i, text, fontsize=9, family="monospace", va="center", bbox=box, parse_math=False)
 
@@ -85,9 +87,9 @@ def draw_attention(found: Mapping[str, Any], out: str) -> None:
 
 
 def _title(found: Mapping[str, Any], number: int) -> str:
-    layers, heads = (",".join(map(str, found[key])) for key in ("layers", "heads"))
+    layers, heads = (which(key[:-1], found[key]) for key in ("layers", "heads"))
     of = f", window {number} of {len(found['windows'])}" if len(found["windows"]) > 1 else ""
-    return f"attention from rows to columns: layer {layers}, head {_short(heads, 40)}{of}"
+    return f"where rows look: {layers}, {heads}{of}"
 
 
 def _short(text: str, length: int = _COLUMNS) -> str:

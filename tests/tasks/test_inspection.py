@@ -18,6 +18,7 @@ from bertft.encoders.families import first_position, has_segments
 from bertft.inspection.pieces import Seen, seen
 from bertft.inspection.tokens import Reader, described
 from bertft.tasks.base import Window, WindowSize
+from bertft.tasks.classify import ClassifyOptions
 
 families = pytest.mark.parametrize("family", tiny.FAMILIES)
 
@@ -185,8 +186,9 @@ def test_attributions_are_complete(headed: HEADED, family: str, task: str) -> No
     json.dumps(found)
 
 
-def test_what_is_explained_is_the_answer_of_long_texts(headed: HEADED) -> None:
-    """The parts of the windows add up to what the mean of their logits says."""
+@pytest.mark.parametrize("pooling", ["mean", "max", "first"])
+def test_what_is_explained_is_the_answer_of_long_texts(headed: HEADED, pooling: Any) -> None:
+    """The parts of the windows add up to what their logits together say."""
     pytest.importorskip("captum", reason="needs the extra bertft[inspect]")
     from dataclasses import replace
 
@@ -194,11 +196,14 @@ def test_what_is_explained_is_the_answer_of_long_texts(headed: HEADED) -> None:
     from bertft.inspection.why import why
 
     bundle = replace(headed("bert-uncased", "classify"), window=WindowSize(16, 4))
+    bundle = replace(bundle, task=replace(bundle.task, options=ClassifyOptions(window_pooling=pooling)))
     example, found = looked_at(bundle, {"text": " ".join([TEXT] * 3)})
-    logits = np.stack(TorchBackend(bundle.load_model(), 0).logits(found.windows)).mean(axis=0)
+    each = np.stack(TorchBackend(bundle.load_model(), 0).logits(found.windows))
+    logits = each.max(axis=0) if pooling == "max" else each.mean(axis=0)
     best, second = np.sort(logits)[::-1][:2]
     explained = why(bundle, example, device="cpu")
-    assert len(explained["windows"]) == len(found.windows) > 2
+    assert len(found.windows) == (1 if pooling == "first" else 14)
+    assert pooling == "max" or len(explained["windows"]) == len(found.windows)
     assert explained["value"] == pytest.approx(best - second, abs=1e-4)
     assert f"{bundle.task.target.labels[int(logits.argmax())]!r} rather than" in explained["explains"]
 
@@ -289,7 +294,7 @@ def test_mistakes_are_as_many_as_eval_counts(headed: HEADED, task: str, tmp_path
 
 
 def test_planted_label_errors_are_found(base: Callable[[str], Path], tmp_path: Path) -> None:
-    """Of 400 rows that the model has not seen, 5 % have another's label; of rows taken by chance it would be as many."""
+    """Of 400 rows that the model has not seen, 5 % have another label, and chance finds as many."""
     import random
 
     from bertft.inspection.mistakes import errors
@@ -325,3 +330,39 @@ def test_planted_label_errors_are_found(base: Callable[[str], Path], tmp_path: P
     assert sum(right) >= 0.7 * len(planted)
     assert np.mean(right) >= 0.4
     assert np.mean(right[:15]) >= 0.8
+
+
+def test_a_question_is_asked_as_an_object(headed: HEADED) -> None:
+    pytest.importorskip("captum", reason="needs the extra bertft[inspect]")
+    from bertft.errors import UsageError
+    from bertft.inspection.rows import Reading, of_model
+    from bertft.inspection.why import why
+
+    bundle = headed("bert-uncased", "qa")
+    example, _ = of_model(bundle, json.dumps(ROWS["qa"]), Reading())
+    found = why(bundle, example, device="cpu")
+    assert {word["text"] for word in found["words"]} == {0, 1}
+    assert found["texts"] == ["Who moved?", TEXT]
+    assert ("no answer" in found["explains"]) == (found["prediction"]["answer"] is None)
+    with pytest.raises(UsageError, match="question and context"):
+        of_model(bundle, "Who moved?", Reading())
+
+
+def test_a_text_that_looks_like_a_place_is_a_text(headed: HEADED) -> None:
+    from bertft.inspection.rows import Reading, of_model
+
+    bundle = headed("bert-uncased", "classify")
+    for text in ("note: Ada", "at 12:30", "12:30", "https://example.org", '{"a": 1', "a:"):
+        assert of_model(bundle, text, Reading())[0].text == text
+
+
+def test_steps_that_are_too_few_are_warned_of(headed: HEADED, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("captum", reason="needs the extra bertft[inspect]")
+    from bertft.inspection.why import why
+
+    bundle = headed("deberta", "classify")
+    example, _ = looked_at(bundle, ROWS["classify"])
+    found = why(bundle, example, device="cpu", baseline="pad", steps=2)
+    assert abs(found["delta"]) > 0.05 * abs(found["value"] - found["baseline"])
+    assert "warning: the attributions miss" in capsys.readouterr().err
+    assert why(bundle, example, device="cpu")["windows"][0]["steps"] >= 50
