@@ -172,8 +172,9 @@ def why_command(
 ) -> None:
     """Show what each word adds to an answer.
 
-    By integrated gradients (pip install 'bertft[inspect]'). Explained is the logit of the predicted label less that of the likeliest other; of a value the value, of an answer
-    in a text its start and end, of a tagger the entity it is surest of, or --word.
+    By integrated gradients (pip install 'bertft[inspect]'). Explained is the logit of the predicted label less that of
+    the likeliest other; of a value the value, of an answer in a text its start and end, of a tagger the entity it is
+    surest of, or --word.
 
     Example: bertft inspect why my-classifier 'I want my money back' --out why.svg
     """
