@@ -16,6 +16,9 @@ from bertft.data.row import Place, Row
 from bertft.errors import DataError, UsageError
 from bertft.tasks.base import Task
 
+_RECORD_LINES = 50
+"""Lines that a record of a document may go on for, where the others are shorter."""
+
 
 class Spot(NamedTuple):
     """A file and what chooses a row of it: the number of a line (or of a row), or an id."""
@@ -122,14 +125,11 @@ def _unlined(where: Spot, rows: list[tuple[Place, str | None]]) -> int:
             raise DataError(f"there is no row {number:,}: the file has {len(rows):,}", place=where.path)
         return number - 1
     before = [i for i, line in enumerate(lines) if line <= number]
-    if not before:
-        raise DataError(
-            f"no row stands on line {number:,}", place=where.path, help=f"the nearest begins on line {lines[0]:,}"
-        )
-    if number > lines[-1] and number - lines[-1] > max(lines[-1] - lines[-2] if len(lines) > 1 else 0, 50):
-        raise DataError(
-            f"no row stands on line {number:,}", place=where.path, help=f"the nearest begins on line {lines[-1]:,}"
-        )
+    # where a record ends is not known: beyond the last one a line may be its own, if it is not far
+    far = bool(before) and number - lines[-1] > max(_RECORD_LINES, lines[-1] - lines[max(len(lines) - 2, 0)])
+    if far or not before:
+        near = f"the nearest begins on line {lines[-1 if far else 0]:,}"
+        raise DataError(f"no row stands on line {number:,}", place=where.path, help=near)
     return before[-1]
 
 

@@ -72,7 +72,7 @@ def tokens_of_recipe(recipe: Recipe, given: str, *, reading: Reading) -> dict[st
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     reading = replace(reading, columns=recipe.columns or reading.columns, encoding=recipe.encoding or reading.encoding)
     reader = Reader.of_recipe(recipe)
-    number, place = _located(reader.task, where, reading, labelled=True)
+    number, place = _located(reader.task, where, reading)
     examples, rows = _labelled(reader.task, where, reading)
     task, notes = reader.task.prepare(examples)
     for note in notes:
@@ -92,7 +92,7 @@ def tokens_of_model(name: str, given: str, *, reading: Reading) -> dict[str, Any
     reader = Reader.of_bundle(bundle)
     reading = replace(reading, preferred=bundle.manifest.get("columns"))
     try:
-        number, place = _located(reader.task, where, reading, labelled=True)
+        number, place = _located(reader.task, where, reading)
         examples, rows = _labelled(reader.task, where, reading)
     except DataError as error:
         opened = reading.open(where.path, reader.task, labelled=False, use="train")
@@ -102,8 +102,8 @@ def tokens_of_model(name: str, given: str, *, reading: Reading) -> dict[str, Any
     return described(reader, _chosen(examples, rows, number, place), place)
 
 
-def _located(task: Task[Any, Any, Any], where: Spot, reading: Reading, *, labelled: bool) -> tuple[int, Place]:
-    opened = reading.open(where.path, task, labelled=labelled, use="train")
+def _located(task: Task[Any, Any, Any], where: Spot, reading: Reading) -> tuple[int, Place]:
+    opened = reading.open(where.path, task, labelled=True, use="train")
     number, row = find(where, opened.rows)
     if row.excluded:
         raise DataError(f"training leaves this row out: {row.excluded}", place=row.place)
