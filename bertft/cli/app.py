@@ -11,6 +11,7 @@ from bertft.cli.check import check_command
 from bertft.cli.compare import compare_command
 from bertft.cli.eval import eval_command
 from bertft.cli.export import export_command
+from bertft.cli.inspect import inspect
 from bertft.cli.models import models_command
 from bertft.cli.predict import predict_command
 from bertft.cli.push import push_command
@@ -34,6 +35,7 @@ app.command("predict")(predict_command)
 app.command("export")(export_command)
 app.command("push")(push_command)
 app.command("models")(models_command)
+app.add_typer(inspect, name="inspect")
 app.add_typer(recipes, name="recipes")
 
 

@@ -41,6 +41,20 @@ def max_positions(config: Any) -> int | None:
     return positions
 
 
+def first_position(config: Any) -> int | None:
+    """Return the position id of a window's first token; None where positions are in the attention alone (DeBERTa)."""
+    if getattr(config, "position_biased_input", True) is False:
+        return None
+    if config.model_type in _POSITIONS_BEHIND_PADDING:
+        return (config.pad_token_id if config.pad_token_id is not None else 1) + 1
+    return 0
+
+
+def has_segments(config: Any) -> bool:
+    """Say whether the family tells the texts of a pair apart by segment ids (`token_type_ids`)."""
+    return (getattr(config, "type_vocab_size", None) or 0) > 1
+
+
 def fp16_safe(config: Any) -> bool:
     """Say whether the family trains in fp16 without its attention scores overflowing."""
     return config.model_type not in _OVERFLOWS_FP16 | _FP32_ONLY

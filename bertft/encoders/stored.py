@@ -68,6 +68,15 @@ def read(checkpoint: Checkpoint, *, presplit: bool) -> Stored:
     return Stored(subwords, longest, config)
 
 
+def settings(directory: Path) -> Any:
+    """Return the values of a directory's config.json as attributes; raises ModelError for a damaged one."""
+    path = directory / vetting.CONFIG
+    try:
+        return _as_settings(_values(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"cannot be read: {first_line(error)}", place=path) from None
+
+
 def lower_cases(subwords: SubwordTokenizer) -> bool:
     """Say whether capitals and small letters are the same to a tokenizer."""
     first, second = subwords.encode_texts(["Rice Mark Polish", "rice mark polish"])

@@ -56,6 +56,15 @@ class Engine:
         windows, counts = self.task.features(examples, self.encoder, self.window)
         return self._decoded(examples, windows, self._summaries(windows)), counts
 
+    def evidence(self, examples: Sequence[Any]) -> tuple[list[Any], list[list[Any]], Counts]:
+        """Return one prediction per example, in order, the summaries of its windows that it was made of, and counts."""
+        windows, counts = self.task.features(examples, self.encoder, self.window)
+        summaries = self._summaries(windows)
+        by_example: list[list[Any]] = [[] for _ in examples]
+        for window, summary in zip(windows, summaries, strict=True):
+            by_example[window.example].append(summary)
+        return self._decoded(examples, windows, summaries), by_example, counts
+
     def stream(self, chunks: Iterable[Sequence[Any]]) -> Iterator[tuple[list[Any], Counts]]:
         """Yield each chunk's predictions and counts.
 
