@@ -11,6 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "embed": "bertft.inference.embed",
     "evaluate": "bertft.inference.evaluate",
     "load_recipe": "bertft.recipe:load",
     "open_bundle": "bertft.bundle.store",

@@ -9,6 +9,7 @@ import typer
 
 from bertft.cli.check import check_command
 from bertft.cli.compare import compare_command
+from bertft.cli.embed import embed_command
 from bertft.cli.eval import eval_command
 from bertft.cli.export import export_command
 from bertft.cli.inspect import inspect
@@ -32,6 +33,7 @@ app.command("check")(check_command)
 app.command("eval")(eval_command)
 app.command("compare")(compare_command)
 app.command("predict")(predict_command)
+app.command("embed")(embed_command)
 app.command("export")(export_command)
 app.command("push")(push_command)
 app.command("models")(models_command)

@@ -228,6 +228,28 @@ def load_model(
     return model, kept
 
 
+def load_encoder(checkpoint: Checkpoint) -> PreTrainedModel:
+    """Load the encoder alone in fp32, whatever head is stored with it. Raises ModelError where weights are missing."""
+    import torch
+    from transformers import AutoModel
+
+    load_config(checkpoint)
+    with _loading(checkpoint):
+        model, info = AutoModel.from_pretrained(
+            checkpoint.location,
+            dtype=torch.float32,
+            output_loading_info=True,
+            trust_remote_code=False,
+            use_safetensors=None if checkpoint.allow_pickle else True,
+        )
+    missing = sorted(key for key in info["missing_keys"] if "pooler." not in key)  # which makes no vectors here
+    if missing:
+        fact = f"the checkpoint lacks {len(missing)} weights of the encoder, first {missing[0]!r}"
+        raise ModelError(fact, place=checkpoint.name, help="is it complete, and its config.json that of its weights?")
+    model.eval()
+    return cast("PreTrainedModel", model)
+
+
 def _forget(layer: torch.nn.Linear, spread: float) -> None:
     """Put random weights into a layer, as transformers initialises a new head."""
     import torch

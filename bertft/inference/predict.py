@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, islice
 from typing import Any, BinaryIO
@@ -248,11 +248,24 @@ def predict(
     bundle = open_bundle(model, allow_pickle=options.allow_pickle)
     if bundle.assumed:
         say(bundle.assumed)
+    answered(bundle, lambda: options.load(bundle), inputs, out=out, options=options, shard=shard)
+
+
+def answered(
+    bundle: Bundle,
+    load: Callable[[], Engine],
+    inputs: Sequence[str],
+    *,
+    out: BinaryIO,
+    options: Options,
+    shard: Shard | None = None,
+) -> None:
+    """Answer the inputs as `predict` does, with a model that `load` loads when there is something to answer."""
     if shard is not None and (pipe := next((path for path in inputs if not os.path.isfile(path)), None)):
         raise UsageError(f"--shard reads its input twice, and {pipe!r} is no file", help="write it to a file first")
     # A wrong path is said before seconds go into loading weights; a pipe may have nothing to show yet.
     first = options.open(bundle, inputs[0]) if inputs[0] != "-" else None
-    ready = options.load(bundle)
+    ready = load()
     bounds = shard.bounds([sum(1 for _ in options.open(bundle, path).rows) for path in inputs]) if shard else None
     headed = shard is None or shard.index == 1
     mark = None

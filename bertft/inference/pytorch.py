@@ -34,7 +34,13 @@ def takes_segments(model: Any) -> bool:
 
 
 def outputs(found: Any) -> torch.Tensor:
-    """Return a model's logits: (windows, tokens, labels), (windows, labels), or (windows, tokens, 2) of a span head."""
+    """Return a model's logits: (windows, tokens, labels), (windows, labels), or (windows, tokens, 2) of a span head.
+
+    Of an encoder without a head, its last hidden states (windows, tokens, width).
+    """
+    if "last_hidden_state" in found:
+        hidden: torch.Tensor = found.last_hidden_state
+        return hidden
     if "start_logits" in found:
         return torch.stack((found.start_logits, found.end_logits), dim=-1)
     logits: torch.Tensor = found.logits
