@@ -103,6 +103,7 @@ def test_a_trained_model_embeds_too(cli: Run, model: Path) -> None:
     assert row["embedding"] == 3
     assert len(row["v"]) == 32
     assert "the mean of the tokens, by default" in ran.err
+    np.testing.assert_allclose(np.array([row["v"]]), encoded(model, ["one"]), atol=1e-5)
 
 
 @pytest.mark.parametrize(
