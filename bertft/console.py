@@ -11,7 +11,7 @@ from contextvars import ContextVar
 
 from bertft.errors import printable
 
-QUIET, NORMAL, VERBOSE = -1, 0, 1
+MUTE, QUIET, NORMAL, VERBOSE = -2, -1, 0, 1
 
 _level: ContextVar[int] = ContextVar("level", default=NORMAL)
 _command: ContextVar[tuple[str, ...] | None] = ContextVar("command", default=None)
@@ -64,6 +64,16 @@ def recorded() -> Iterator[list[tuple[str, str]]]:
         _record.reset(token)
 
 
+@contextmanager
+def muted() -> Iterator[None]:
+    """Say nothing meanwhile, not even warnings: what is done was done before, and has been told."""
+    token = _level.set(MUTE)
+    try:
+        yield
+    finally:
+        _level.reset(token)
+
+
 def say(line: str) -> None:
     """Print a line of progress or explanation; nothing under `-q`."""
     if (record := _record.get()) is not None:
@@ -82,7 +92,7 @@ def warn(line: str) -> None:
     """Print a line that also `-q` shows."""
     if (record := _record.get()) is not None:
         record.append(("warn", line))
-    if is_main_process():
+    if _level.get() > MUTE and is_main_process():
         _print(f"warning: {line}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,7 @@ def compare_command(
     field: Annotated[
         str, typer.Option(help="Where files have their predictions; NAME_label in tables.")
     ] = "prediction",
+    report: options.Report = None,
     limit: options.Limit = None,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
@@ -48,6 +49,10 @@ def compare_command(
     Example: bertft compare my-ner other-ner predictions.conll --data test.conll
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
+    if report is not None:
+        from bertft.report.document import check_place
+
+        check_place(report)
     from bertft.inference.compare import Setting, compare
 
     setting = Setting(
@@ -63,7 +68,25 @@ def compare_command(
         precision=precision,
         allow_pickle=allow_pickle,
     )
-    found = compare(systems, data, metric=test_metric, samples=samples, seed=seed, show=show, setting=setting)
+    seen: list[Any] = []
+    found = compare(
+        systems,
+        data,
+        metric=test_metric,
+        samples=samples,
+        seed=seed,
+        show=show,
+        setting=setting,
+        observe=(lambda *what: seen.extend(what)) if report is not None else None,
+    )
+    if report is not None:
+        from bertft.console import say
+        from bertft.report.document import write
+        from bertft.report.pages import comparison_page
+
+        outcomes, info = seen
+        write(report, comparison_page(found, outcomes, info))
+        say(f"report: {report}")
     if json or not sys.stdout.isatty():
         from bertft.data.jsonl import encode
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bertft.cli import options
+
+if TYPE_CHECKING:
+    from bertft.inference.judged import Judged
 
 
 def eval_command(
@@ -21,6 +24,7 @@ def eval_command(
     metric: Annotated[
         list[str] | None, typer.Option(metavar="NAME|PATH", help="One more metric, for evaluate.load; repeatable.")
     ] = None,
+    report: options.Report = None,
     limit: options.Limit = None,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
@@ -39,7 +43,13 @@ def eval_command(
     Example: bertft eval my-ner --data test.conll | jq .f1
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
+    if report is not None:
+        from bertft.report.document import check_place
+
+        check_place(report)
     from bertft.inference.evaluate import evaluate
+
+    judged: list[Judged] = []
 
     scores = evaluate(
         model,
@@ -56,7 +66,10 @@ def eval_command(
         train=train,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        observe=judged.append if report is not None else None,
     )
+    if report is not None:
+        _write(report, model, judged[0], train=train, format=format, limit=limit, columns=columns, encoding=encoding)
     if json or not sys.stdout.isatty():
         from bertft.data.jsonl import encode
 
@@ -67,3 +80,33 @@ def eval_command(
         print(score_table(scores))
         if detail:
             print(f"\n{detail_tables(scores)}")
+
+
+def _write(
+    report: str,
+    model: str,
+    judged: Judged,
+    *,
+    train: str | None,
+    format: str,
+    limit: int | None,
+    columns: str | None,
+    encoding: str | None,
+) -> None:
+    from dataclasses import asdict
+
+    from bertft.console import say
+    from bertft.recipe import Recipe
+    from bertft.report.document import write
+    from bertft.report.pages import evaluation_page
+    from bertft.training.checks import found_quietly
+
+    task, data = judged.task, str(judged.info["path"])
+    named = options.parse_columns(columns) or dict(judged.columns)
+    recipe = Recipe(task.name, model=model, columns=named, encoding=encoding, options=asdict(task.options))
+    files = {"data": train, "test": data} if train else {"data": data}
+    findings, why_not = found_quietly(recipe, **files, format=format, limit=limit)
+    of_data = [one for one in findings if not one.code.startswith("train-")]
+    as_train = "" if train else "The file is read as if it were training data."
+    write(report, evaluation_page(model, judged, found=(of_data, why_not), note=as_train))
+    say(f"report: {report}")

@@ -40,6 +40,10 @@ Precision = Annotated[
     typer.Option(help="auto: the export's; of torch bf16 where it is faster, but fp32 in `eval`, as in training."),
 ]
 BatchTokens = Annotated[int | None, typer.Option(min=1, help="Tokens in a batch, padding included.")]
+Report = Annotated[
+    str | None,
+    typer.Option(metavar="FILE.html", help="Write a report too: one HTML file that needs nothing else."),
+]
 FormatOption = Annotated[
     str,
     typer.Option(

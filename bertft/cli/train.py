@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertft.cli import options
 from bertft.errors import UsageError
+
+if TYPE_CHECKING:
+    from bertft.training.run import Finished
 
 
 def train_command(
@@ -50,6 +54,7 @@ def train_command(
     processes: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Train in N processes of this machine, one a GPU.")
     ] = None,
+    report: options.Report = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the unfinished run of --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds.")] = False,
     dry_run: Annotated[
@@ -67,6 +72,10 @@ def train_command(
     Example: bertft train ner --data train.conll --dev dev.conll --test test.conll --out my-ner
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
+    if report is not None:
+        from bertft.report.document import check_place
+
+        check_place(report)
     if processes is not None:
         raise typer.Exit(_in_parallel(processes, out=out, device=device))
     from bertft.console import is_main_process, say
@@ -74,6 +83,7 @@ def train_command(
     loaded = options.load_recipe(recipe, set_, columns, model=model, seed=seed, encoding=encoding)
     from bertft.training.run import train
 
+    finished: list[Finished] = []
     result = train(
         loaded,
         data=data,
@@ -90,6 +100,7 @@ def train_command(
         dry_run=dry_run,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        observe=finished.append if report is not None else None,
     )
     if not is_main_process():
         return
@@ -108,8 +119,37 @@ def train_command(
             say(f"\n{title}{of}\n{score_table(result[split])}")
     if seeds:
         say(f"\n{seed_table(result['seeds'])}")
+    if report is not None:
+        files = {"data": data, "dev": dev, "test": test, "format": format, "limit": limit}
+        _report(report, result["model"], finished, files)
     say(f"\nmodel: {result['model']}  (try: bertft predict {result['model']} FILE)")
     print(encode(result))
+
+
+def _report(report: str, model: str, finished: list[Finished], files: dict[str, Any]) -> None:
+    """Write the report of a training; of a model that an earlier run made, curves are gone: say what shows the rest."""
+    from bertft.console import say, warn
+    from bertft.report.document import write
+    from bertft.report.pages import training_page
+    from bertft.training.checks import found_quietly
+
+    if not finished:
+        again = shlex.join(["bertft", "eval", model, "--data", "FILE", "--report", report])
+        warn(f"no report is written of what an earlier run made: `{again}` makes one")
+        return
+    (run,) = finished
+    page = training_page(
+        model,
+        run.judged,
+        recipe=run.recipe,
+        infos=run.infos,
+        labels=run.labels,
+        history=run.history,
+        facts=run.facts,
+        found=found_quietly(run.recipe, **files),
+    )
+    write(report, page)
+    say(f"report: {report}")
 
 
 def _in_parallel(processes: int, *, out: str | None, device: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, cast
@@ -59,8 +59,11 @@ def compare(
     seed: int = 0,
     show: int = 0,
     setting: Setting | None = None,
+    observe: Callable[[Sequence[Outcomes], Mapping[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Return the scores of systems (models, or files of their predictions), and how they differ, two by two.
+
+    `observe` is given the outcomes of each system, and the path, hash and number of the rows.
 
     The tests are made of one `metric`, the first headline metric unless it is named; `show` rows are listed that only
     one of two has right. Raises UsageError, DataError or ModelError for arguments, files or models that cannot be used.
@@ -85,7 +88,10 @@ def compare(
         raise UsageError(f"these systems answer different questions ({what})")
     if any(one.ranks is None for one in found):  # a file of predictions has no scores to rank by
         found = [replace(one, ranks=None) for one in found]
-    return _compared(systems, found, data, task.headline, metric=metric, samples=samples, seed=seed, show=show)
+    result = _compared(systems, found, data, task.headline, metric=metric, samples=samples, seed=seed, show=show)
+    if observe is not None:
+        observe(found, labelled.info)
+    return result
 
 
 def _compared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Literal
@@ -18,11 +18,13 @@ from bertft.data.formats import Format
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, first_line
 from bertft.inference.engine import LOOK_AHEAD, Engine
+from bertft.inference.judged import Judged
 from bertft.inference.load import BackendName, Precision, engine
 from bertft.scoring.breakdown import details, surface_forms
 from bertft.scoring.intervals import described
 from bertft.tasks.base import Counts, Task
 
+_ORIGIN = {"trained from": "model", "seed of its training": "seed"}
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
 """The roles of what a model reads."""
 
@@ -121,10 +123,12 @@ def evaluate(
     train: str | None = None,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    observe: Callable[[Judged], None] | None = None,
 ) -> dict[str, Any]:
     """Return the metrics of a saved model on a labelled file, fractions of 1, their intervals, and where it fails.
 
     With the data of its training, `train`, a tagger's entities are told apart by whether they were in it.
+    `observe` is given what a report is made of.
 
     Raises ModelError, DataError or UsageError for a model, a file or an argument that cannot be used.
     """
@@ -152,7 +156,21 @@ def evaluate(
         seen = surface_forms(bundle.task.outcomes([(example, None) for example in known.examples]))
     windowed = _windowed(ready, labelled.examples) if counts.windowed else None
     found = details(bundle.task.outcomes(pairs), [*scores.get("intervals", {})], windowed=windowed, seen=seen)
-    return {**scores, **found}
+    scores |= found
+    if observe is not None:
+        about = {"ran on": ready.runs_on, **_origin(bundle.manifest)}
+        observe(
+            Judged.of("test", bundle.task, pairs, scores=scores, info=labelled.info, about=about, columns=preferred)
+        )
+    return scores
+
+
+def _origin(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a bundle says of its training."""
+    found = {name: str(manifest[key]) for name, key in _ORIGIN.items() if manifest.get(key) is not None}
+    for split, info in manifest.get("data", {}).items():
+        found[f"its {split} data"] = f"{info['path']}, {info['rows']:,} rows, sha256 {info['sha256']}"
+    return found
 
 
 def _windowed(ready: Engine, examples: Sequence[Any]) -> list[bool]:

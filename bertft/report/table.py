@@ -94,6 +94,11 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     )
 
 
+def words(key: str) -> str:
+    """Return the name of a metric as people write it."""
+    return key.replace("_", " ").replace("f1", "F1")
+
+
 def figure(key: str, value: float, interval: Sequence[float] | None) -> str:
     """Return a metric as people read it, with its interval."""
     low_high = f" [{', '.join(shown(key, bound) for bound in interval)}]" if interval else ""

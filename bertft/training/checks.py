@@ -5,6 +5,7 @@ Every row is read, and those that cannot be are findings like others. Sub-tokens
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +29,7 @@ from bertft.check.leaks import Keys
 from bertft.check.model import Reading
 from bertft.check.schemes import Spans, check_spans
 from bertft.check.texts import scripts
-from bertft.console import command, detail, is_main_process, say, warn
+from bertft.console import command, detail, is_main_process, muted, say, warn
 from bertft.data import formats, parts
 from bertft.data.formats import Format
 from bertft.data.row import Place, Row
@@ -260,6 +261,23 @@ def _check_settings(
     size = settings.Size(rows, tokens, batch, round(batch * mean))
     known = settings.parameters(encoder.config)
     return settings.check_settings(recipe.trainer, size, rate=rate, encoder=known, path=path)
+
+
+def found_quietly(recipe: Recipe, *, data: str, **files: Any) -> tuple[list[Finding], str]:
+    """Return what `check` finds in files that were read before, and why it could not look; say nothing."""
+    if any(
+        os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)) for path in (data, *_paths(files))
+    ):
+        return [], "it came through a pipe"
+    try:
+        with muted():
+            return check(recipe, data=data, **files), ""
+    except Exception as error:  # what is wrong with a check must not take a report with it
+        return [], first_line(error)
+
+
+def _paths(files: Mapping[str, Any]) -> list[str]:
+    return [files[name] for name in ("dev", "test") if files.get(name)]
 
 
 # -- the short form ----------------------------------------------------------------------------------------------------

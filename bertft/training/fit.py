@@ -17,26 +17,30 @@ from bertft.bundle import store
 from bertft.console import ERRORS, is_main_process, say, warn
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
-from bertft.errors import ModelError, UsageError
+from bertft.errors import ModelError, UsageError, first_line
 from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
-from bertft.training import checkpoints, cpu, parallel
+from bertft.training import checkpoints, cpu, parallel, reporters
 from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
 from bertft.training.trainer import Collator, Drawn, EncoderTrainer
 
+_LOGGED = 0.02
+"""Of all steps: so often the loss is logged, for learning curves and reporters. Each time waits for the device."""
 _ON_SIGNAL = "stopping: the checkpoint is written at the end of this step (again to leave without it)"
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A model with the best dev score, the engine that scored it, and in what it was computed."""
+    """A model with the best dev score, the engine that scored it, in what it was computed, and how it came about."""
 
     model: Any
     engine: Engine
     facts: dict[str, Any]
+    history: list[dict[str, Any]]
+    """What Trainer has logged: losses and dev metrics, each with its epoch and step."""
 
 
 def fit(job: Job, folder: Path, *, device: str, resume: bool = False, resumable: bool = True) -> Trained:
@@ -76,7 +80,7 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
     chosen_by = (settings.get("metric_for_best_model") or job.task.best_metric).removeprefix("eval_")
     defaults = {
         "disable_tqdm": True,
-        "logging_strategy": "epoch",
+        "logging_steps": _LOGGED,
         "metric_for_best_model": f"eval_{chosen_by}",
         "greater_is_better": chosen_by not in ERRORS,
         "use_cpu": chosen.type == "cpu",
@@ -139,6 +143,7 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
             callbacks=callbacks,
         )
     trainer.remove_callback(transformers.PrinterCallback)
+    reporters.place_logs(trainer.callback_handler.callbacks, folder)
     try:
         trainer.train(resume_from_checkpoint=last)
         trainer.check()
@@ -149,11 +154,17 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
             raise
         advice = "smaller batches (`--set batch_tokens=512`), shorter windows or a smaller encoder need less"
         raise ModelError("there is not enough memory for this training", help=advice) from error
+    except Exception as error:
+        if not reporters.has_failed(error):
+            raise
+        raise UsageError(
+            f"trainer.report_to: {first_line(error)}", help="without it: `--set trainer.report_to=none`"
+        ) from error
     model.eval()
     if (scale := job.task.scale) is not None:
         fold_scale(model, scale.mean, scale.deviation)
         engine = replace(engine, task=job.task.unscaled())
-    return Trained(model, engine, facts)
+    return Trained(model, engine, facts, trainer.state.log_history)
 
 
 def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> tuple[dict[str, Any], str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import statistics
 import sys
 import time
@@ -17,6 +18,7 @@ from bertft.console import NORMAL, is_main_process, level, say, shown
 from bertft.errors import GateError
 
 _REFRESH_SECONDS = 0.5
+_BAR = 20
 _READ_EVERY = 50
 """Losses that are read from the device together."""
 _FIRST_STEPS = 3
@@ -58,8 +60,13 @@ class Progress(TrainerCallback):
         if self._live and now - self._printed >= _REFRESH_SECONDS:
             self._printed = now
             self.read()
-            line = f"epoch {state.epoch:.2f}  step {state.global_step}/{state.max_steps}  loss {self._recent:.3f}"
-            print(f"\r\x1b[K{line}  {self._last}{self._pace(state)}", end="", file=sys.stderr, flush=True)
+            done = _BAR * state.global_step // max(state.max_steps, 1)
+            bar = f"[{'#' * done}{'.' * (_BAR - done)}]"
+            line = f"{bar} step {state.global_step}/{state.max_steps}  epoch {state.epoch:.2f}  loss {self._recent:.3f}"
+            shown = f"{line}  {self._last}{self._pace(state)}"[
+                : shutil.get_terminal_size().columns - 1
+            ]  # else it wraps
+            print(f"\r\x1b[K{shown}", end="", file=sys.stderr, flush=True)
 
     @override
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,16 +14,30 @@ from bertft.bundle import card, store
 from bertft.console import is_main_process, say
 from bertft.errors import UsageError
 from bertft.inference.evaluate import ExtraMetrics, measure, where_it_fails
+from bertft.inference.judged import Judged
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
-from bertft.training import parallel
+from bertft.training import parallel, reporters
 from bertft.training.directory import RunDirectory, refuse_changes, writing
 from bertft.training.plan import Job, plan, without_evaluation
 from bertft.training.seeds import Seeds, spread, spread_line
 
 if TYPE_CHECKING:
     from bertft.training.fit import Trained
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A training that is done, as a report shows it."""
+
+    recipe: Recipe
+    judged: list[Judged]
+    """dev and test, those that there are."""
+    infos: Mapping[str, Mapping[str, Any]]
+    labels: Mapping[str, int]
+    history: list[dict[str, Any]]
+    facts: Mapping[str, Any]
 
 
 def train(
@@ -43,6 +57,7 @@ def train(
     dry_run: bool = False,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    observe: Callable[[Finished], None] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune the recipe's model on `data` and return `{"model": DIR, "dev": {...}, "test": {...}}`.
 
@@ -51,6 +66,8 @@ def train(
 
     With `seeds` so many models are trained, from the recipe's seed on: `seeds` has the mean and standard deviation of
     their scores, and the one that is best on dev is the model.
+
+    `observe` is given what a report is made of, once the model is in its place; not of one that an earlier run made.
 
     A dry run trains nothing and returns `{"recipe": YAML, "labels": counts, "tokens": statistics}`. Raises UsageError,
     DataError or ModelError, before training, where an argument, a file or the model cannot be used.
@@ -64,6 +81,7 @@ def train(
         what = f"{seeds} is not two or more" if folds is None else "folds have no dev on which one model is the best"
         raise UsageError(f"--seeds: {what}", help="leave one of them out")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
+    reporters.check(recipe.trainer)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
     if out is None and parallel.is_started():
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
@@ -92,7 +110,7 @@ def train(
         directory.begin(job.recipe.to_yaml(), inputs, resume=resume)
         more: dict[str, Any] = {}
         if seeds is not None:
-            metrics, more = _of_seeds(job, seeds, directory, inputs, device=device, resume=resume, extra=extra)
+            metrics, more, shown = _of_seeds(job, seeds, directory, inputs, device=device, resume=resume, extra=extra)
         else:
             pairs: list[tuple[Any, Any]] = []
             metrics = {}
@@ -107,8 +125,11 @@ def train(
             )
             metrics |= one.metrics
             one.write(directory.bundle, job, {**metrics, **more}, inputs)
+            shown = job, replace(one, metrics=metrics)
         if is_main_process():
             directory.publish(overwrite=overwrite)
+    if observe is not None and shown is not None and is_main_process():
+        observe(shown[1].finished(shown[0]))
     return {"model": str(directory.target), **metrics, **more}
 
 
@@ -119,7 +140,17 @@ class _Made:
     trained: Trained
     task: Task[Any, Any, Any]
     metrics: dict[str, Any]
-    pairs: Sequence[tuple[Any, Any]]
+    pairs: dict[str, list[tuple[Any, Any]]]
+    """What was predicted, by split; for dev with folds, by the models that did not see a row."""
+
+    def finished(self, job: Job) -> Finished:
+        """Return what a report shows."""
+        infos = {name: rows.info for name, rows in job.named().items()}
+        judged = [
+            Judged.of(name, self.task, pairs, scores=self.metrics[name], info=infos.get(name, infos["train"]), about={})
+            for name, pairs in self.pairs.items()
+        ]
+        return Finished(job.recipe, judged, infos, job.labels, self.trained.history, self.trained.facts)
 
     def write(self, directory: Path, job: Job, metrics: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
         """Write the bundle, with all that is known of it as `metrics`."""
@@ -127,7 +158,8 @@ class _Made:
             return
         infos = {name: rows.info for name, rows in job.named().items()}
         scores = {name: metrics[name] for name in ("dev", "test") if name in metrics}
-        details = where_it_fails(replace(self.trained.engine, task=self.task), self.pairs) if scores else {}
+        last = [*self.pairs.values()][-1:]
+        details = where_it_fails(replace(self.trained.engine, task=self.task), *last) if scores else {}
         written = card.render(
             job.recipe,
             self.task,
@@ -170,16 +202,16 @@ def _make(
     from bertft.training.fit import fit
 
     trained = fit(job, folder, device=device, resume=resume, resumable=resumable)
-    metrics = {}
+    metrics, predicted = {}, {"dev": pairs} if pairs else {}
     if job.dev:
-        pairs = parallel.evaluate(trained.engine, job.dev.examples)
+        pairs = predicted["dev"] = parallel.evaluate(trained.engine, job.dev.examples)
     task = trained.engine.task.tune(pairs)
     if job.dev:
         metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
     if job.test:
-        pairs = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
-        metrics["test"] = {**measure(task, pairs), **extra.score(task, pairs)}
-    return _Made(trained, task, metrics, pairs)
+        tested = predicted["test"] = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
+        metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
+    return _Made(trained, task, metrics, predicted)
 
 
 def _of_seeds(
@@ -191,18 +223,23 @@ def _of_seeds(
     device: str,
     resume: bool,
     extra: ExtraMetrics,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train a model a seed and leave the best as the bundle; return its scores by split, and `{"seeds": …}`."""
+) -> tuple[dict[str, Any], dict[str, Any], tuple[Job, _Made] | None]:
+    """Train a model a seed and leave the best as the bundle; return its scores by split, and `{"seeds": …}`.
+
+    Returns the best with its job too, but where an interrupted run has made it.
+    """
     metric = str(job.recipe.trainer.get("metric_for_best_model", job.task.best_metric)).removeprefix("eval_")
     if job.dev is None:
         raise UsageError("--seeds: without dev data there is no best model", help="name some with `--dev`")
     first = job.recipe.seed
     seeds = Seeds.begin(directory, first=first, count=count, metric=metric, resume=resume)
+    shown = None
     for seed, folder in seeds.remaining():
         one = replace(job, recipe=replace(job.recipe, seed=seed))
         made = _make(one, folder, [], device=device, resume=resume, extra=extra)
         if seeds.add({"seed": seed, **made.metrics}):
             made.write(seeds.bundle(seed), one, made.metrics, inputs)
+            shown = one, made
         seeds.save()
     best = seeds.best()
     metrics: dict[str, Any] = {name: scores for name, scores in best.items() if name != "seed"}
@@ -211,7 +248,7 @@ def _of_seeds(
         seeds.finish()
         with writing(directory.bundle):
             store.write_metrics(directory.bundle, {**metrics, "seeds": summary})
-    return metrics, {"seeds": summary}
+    return metrics, {"seeds": summary}, shown
 
 
 def _cross_validate(

@@ -1,0 +1,226 @@
+"""What stands in a report, how large it is, and that nothing that comes from files can act in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="needs the extra `report`")
+pytest.importorskip("jinja2", reason="needs the extra `report`")
+
+import reports
+
+from bertft.check.findings import finding
+from bertft.errors import UsageError
+from bertft.report import document, plots
+from bertft.report.mistakes import LISTED, disagreements, mistakes
+from bertft.report.pages import evaluation_page
+
+MB = 1_000_000
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with their attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.all: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.all.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def rows_of(page: str) -> list[dict[str, Any]]:
+    found = re.search(r'<script type="application/json" id="rows-data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    rows: list[dict[str, Any]] = json.loads(found[1])["rows"]
+    return rows
+
+
+def marked(row: dict[str, Any], name: str) -> list[list[str]]:
+    (line,) = (one for one in row["texts"] if one["name"] == name)
+    return [part for part in line["parts"] if len(part) > 1]
+
+
+def test_it_says_how_good_how_sure_where_it_fails_on_what_and_how_to_repeat_it() -> None:
+    judged = reports.labelled(300, ["pos", "neg", "none"], wrong=0.3)
+    text = Elements(reports.page(judged)).text
+    accuracy = judged.scores["accuracy"]
+    low, high = judged.scores["intervals"]["accuracy"]
+    for part in (f"{100 * accuracy:.1f}", f"{100 * low:.1f} to {100 * high:.1f}", "300 texts", "is taken for"):
+        assert part in text
+    wrong = sum(a != b for a, b in zip(judged.outcomes.gold, judged.outcomes.predicted, strict=True))
+    assert f"Where it fails: {wrong} rows" in text
+    for part in ("test.csv", "0" * 64, "transformers", "tokenizers", "torch", "python", "cpu, torch, fp32"):
+        assert part in text
+
+
+def test_it_begins_as_what_another_report_may_replace(tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    document.write(str(file), reports.page(reports.labelled(60, ["a", "b"], wrong=0.2)))
+    document.check_place(str(file))
+    file.write_text("what somebody has written")
+    with pytest.raises(UsageError, match="would replace a file that is no report"):
+        document.check_place(str(file))
+
+
+def test_nothing_is_loaded_and_the_policy_forbids_all_but_its_own_style_and_script() -> None:
+    elements = Elements(reports.page(reports.hostile())).all
+    names = {tag for tag, _ in elements}
+    assert names & {"img", "iframe", "link", "object", "embed", "base", "image", "video", "audio"} == set()
+    attributes = {name for _, given in elements for name in given}
+    assert not {name for name in attributes if name.startswith("on") or name in ("style", "src", "action")}
+    assert all(str(given["href"]).startswith("#") for _, given in elements if "href" in given)
+    (policy,) = (given["content"] for _, given in elements if given.get("http-equiv") == "Content-Security-Policy")
+    assert str(policy).startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in str(policy)
+
+
+def test_hostile_text_is_text() -> None:
+    page = reports.page(reports.hostile())
+    tags = [tag for tag, _ in Elements(page).all]
+    plain = [tag for tag, _ in Elements(reports.page(reports.labelled(81, list("abcdefghi"), wrong=1.0))).all]
+    assert tags.count("script") == plain.count("script") == 2
+    assert tags.count("b") == plain.count("b")
+    for bad in ("<script>alert", "</style><svg", "\u202e", "\u2066", "\x00", "\x1b", "\x07", "\u2028", "\ud83d"):
+        assert bad not in page
+    assert "{{ 7 * 7 }}" in page
+    assert r"\x1b[31mred" in page
+    shown = {part[0] for row in rows_of(page) for one in row["texts"] for part in one["parts"]}
+    assert "<script>alert(1)</script>" in shown
+    assert r"\u202egnp.exe\u2066" in shown
+
+
+def test_rows_are_listed_most_confident_first() -> None:
+    judged = reports.labelled(400, ["a", "b", "c"], wrong=0.5)
+    rows = rows_of(reports.page(judged))
+    scores = [row["score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    first = rows[0]
+    (i,) = (i for i, place in enumerate(judged.outcomes.places) if str(place) == first["at"])
+    assert first["answers"] == [["gold", judged.outcomes.gold[i]], ["predicted", judged.outcomes.predicted[i]]]
+    assert max(judged.pairs[i][1]) == pytest.approx(first["score"], abs=1e-4)
+
+
+def test_entities_are_marked_with_what_is_wrong() -> None:
+    judged = reports.tagged()
+    listed = mistakes(judged)
+    kinds = {kind for row in listed.rows for kind in row["kinds"]}
+    assert {"missed", "invented", "wrong type"} <= kinds
+    typed = next(row for row in listed.rows if row["kinds"] == ["wrong type"])
+    assert [part[1:] for part in marked(typed, "gold") if part[1] == "missed"] == [["missed", "PER"]]
+    assert ["wrong", "ORG: wrong type"] in [part[1:] for part in marked(typed, "predicted")]
+    assert (typed["gold"], typed["predicted"]) == (["PER"], ["ORG"])
+    total = sum(1 for a, b in zip(judged.outcomes.gold, judged.outcomes.predicted, strict=True) if a != b)
+    assert listed.total == total
+
+
+def test_answers_are_marked_where_they_stand() -> None:
+    rows = {row["kinds"][0]: row for row in mistakes(reports.answered()).rows}
+    assert set(rows) == {"wrong", "overlapping", "invented"}
+    overlapping = rows["overlapping"]
+    assert "q2" in overlapping["at"]
+    assert [part[1] for part in marked(overlapping, "context")] == ["predicted", "gold predicted"]
+    invented = rows["invented"]
+    assert [part[:2] for part in marked(invented, "context")] == [["Rome", "predicted"]]
+    assert ["gold", "no answer"] in invented["answers"]
+
+
+def test_sets_of_labels_and_values_and_pairs_have_their_own_kinds() -> None:
+    kind = {"problem_type": "multi_label_classification"}
+    texts = [("one", ("a", "b")), ("two", ("a",)), ("three", ("b", "c"))]
+    found = mistakes(reports.classified(texts, [[0.9, 0.1, 0.1], [0.9, 0.8, 0.1], [0.1, 0.9, 0.9]], **kind))
+    assert [row["kinds"] for row in found.rows] == [["missing label"], ["superfluous label"]]
+    assert [row["score"] for row in found.rows] == [0.9, 0.8]
+    values = [("low", "1.0"), ("middle", "2.5"), ("high", "4.0")]
+    found = mistakes(reports.classified(values, [[1.1], [4.5], [3.0]], problem_type="regression"))
+    assert [row["kinds"][0] for row in found.rows] == ["too high", "too low", "too high"]
+    assert found.rows[0]["answers"][-1] == ["off by", "+2"]
+
+
+def test_rows_that_only_one_has_right() -> None:
+    first, second = (reports.labelled(200, ["a", "b"], wrong=share, seed=3).outcomes for share in (0.1, 0.6))
+    listed = disagreements(["one", "two"], [first, second])
+    assert listed is not None
+    right = [[a == b for a, b in zip(x.gold, x.predicted, strict=True)] for x in (first, second)]
+    assert listed.total == sum(a != b for a, b in zip(*right, strict=True))
+    assert {row["kinds"][0] for row in listed.rows} == {"only one right", "only two right"}
+
+
+@pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_many_rows_and_150_classes_stay_small(count: int) -> None:
+    judged = reports.labelled(count, [f"class {i}: {'x' * 40}" for i in range(150)], wrong=0.5, words=90)
+    page = reports.page(judged)
+    assert len(page.encode()) < 5 * MB
+    rows = rows_of(page)
+    assert len(rows) == LISTED
+    wrong = sum(a != b for a, b in zip(judged.outcomes.gold, judged.outcomes.predicted, strict=True))
+    assert f"{wrong - LISTED:,} are not shown" in page
+    assert f"The {plots.CONFUSED} labels that are confused most, of 150" in page
+
+
+def test_long_texts_are_cut_around_what_is_marked_and_the_list_ends_where_it_is_full() -> None:
+    texts = [(f"{i} " + "語" * 9_000, "a" if i % 2 else "b") for i in range(1_500)]
+    page = reports.page(reports.classified(texts, [[0.9, 0.1], [0.1, 0.9]] * 750))
+    assert len(page.encode()) < 5 * MB
+    rows = rows_of(page)
+    assert 100 < len(rows) < LISTED
+    assert f"{1_500 - len(rows):,} are not shown" in page
+    assert "more characters" in page
+
+
+def test_findings_are_grouped_and_their_text_is_text() -> None:
+    found = [finding("text-html", "warning", f"<b>row {i}</b>", at="<i>.csv") for i in range(3)]
+    page = evaluation_page("m", reports.labelled(60, ["a", "b"], wrong=0.2), found=(found, ""))
+    assert page.count("text-html") == 1
+    assert "&lt;b&gt;row 2&lt;/b&gt;" in page
+    page = evaluation_page("m", reports.labelled(60, ["a", "b"], wrong=0.2), found=([], "there was <no> time"))
+    assert "The data was not checked: there was &lt;no&gt; time" in page
+
+
+def test_a_model_without_a_mistake_says_so() -> None:
+    page = reports.page(reports.labelled(60, ["a", "b"], wrong=0.0))
+    assert "There are none." in page
+    assert "rows-data" not in page.rpartition("</section>")[0]
+
+
+def test_json_in_the_page_closes_nothing() -> None:
+    value = {"a": ["</script>", "<!--", "&amp;", "\u2028", "x\x00"]}
+    text = document.embedded(value)
+    assert not set("<>&\u2028\x00") & set(text)
+    assert json.loads(text)["a"][:3] == value["a"][:3]
+
+
+def test_labels_with_formulas_and_foreign_scripts_are_drawn(recwarn: pytest.WarningsRecorder) -> None:
+    labels = ["$x^2$", "日本語", "العربية", "😀", "a\nb", ""]
+    cells = [{"gold": a, "predicted": b, "count": 1 + i} for i, a in enumerate(labels) for b in (*labels, None)]
+    svg, shown, total = plots.confusion_map("m", cells, title="map")
+    assert (shown, total) == (7, 7)
+    assert "$x^2$" in svg
+    assert "日本語" in svg
+    assert not recwarn.list
+
+
+def test_numbers_as_labels_are_in_their_order() -> None:
+    cells = [{"gold": str(a), "predicted": str(b), "count": 1} for a in (10, 2, 1) for b in (10, 2, 1)]
+    svg, *_ = plots.confusion_map("m", cells, title="map")
+    ticks = re.findall(r">(10|2|1)</text>", svg)
+    assert ticks[:3] == ["1", "2", "10"]
+
+
+def test_calibration_is_drawn_where_there_is_one() -> None:
+    judged = reports.hostile()
+    assert "Is it right as often as it is sure?" in reports.page(judged)
+    empty = {**judged.scores, "calibration": {"ece": 0.0, "bins": []}}
+    assert "Is it right as often" not in reports.page(replace(judged, scores=empty))
