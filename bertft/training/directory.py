@@ -23,6 +23,8 @@ from bertft.training.checkpoints import settle
 
 _INPUTS = "inputs.json"
 _LOCK = "lock"
+_WHOLE = ("checkpoint-*", "[0-9]*/checkpoint-*")
+"""Where checkpoints stand that are whole: of the run, or of one of its seeds."""
 SEEDS = "seeds.json"
 """The scores of the models that a run of several seeds has made."""
 _PUBLISHED = "published"
@@ -113,7 +115,8 @@ class RunDirectory:
             try:
                 yield
             finally:
-                if any(self.checkpoints.rglob("checkpoint-*")) or (self.partial / SEEDS).is_file():
+                whole = any(any(self.checkpoints.glob(place)) for place in _WHOLE)
+                if whole or (self.partial / SEEDS).is_file():
                     warn(f"the run so far is in {str(self.partial)!r}; {self._continuing()}")
                 else:
                     shutil.rmtree(self.partial, ignore_errors=True)
