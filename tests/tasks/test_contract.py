@@ -494,6 +494,7 @@ def test_written_and_opened_again_answers_with_the_same_bytes(
         data={},
         inputs={},
         computed={},
+        calibration={},
         card="",
     )
     reopened = engine_of(open_bundle(str(again)))
