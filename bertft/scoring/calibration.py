@@ -27,8 +27,8 @@ BINS = 15
 MIN_SCORES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Where the curve of coverage and accuracy is told."""
 
-_RANGE = math.log(20)
-"""How far the log of a temperature may be from 0. At its ends the data ask for no temperature, but for certainty."""
+_RANGE = math.log(10)
+"""How far the log of a temperature may be from 0: beyond it the data ask for certainty, or for none at all."""
 _AT_THE_END = 1e-3
 _TOLERANCE = 1e-8
 _ENOUGH = 30
@@ -60,6 +60,14 @@ class Evidence:
     gold: Ints
     row: Ints
     each: bool = False
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether every arg max, or sign, is right: then the lower the temperature, the higher the likelihood."""
+        if self.each:
+            return bool(((self.logits > 0) == (self.gold == 1)).all())
+        known = self.gold >= 0
+        return bool((self.logits.argmax(axis=-1) == self.gold)[known].all())
 
     def judged(self, temperature: float = 1.0) -> Judged:
         """Return the decisions of the logits, divided by a temperature."""
@@ -204,6 +212,8 @@ def fit(evidence: Evidence) -> Temperature:
     rows = len(np.unique(before.row[known]))
     if rows < _ENOUGH:
         return Temperature(1.0, rows, before, before, f"{rows} rows are too few for a temperature")
+    if evidence.is_separated:
+        return Temperature(1.0, rows, before, before, "the rows hold no mistake to learn a temperature from")
     found = minimize_scalar(
         lambda log: nll(evidence.judged(math.exp(log))),
         bounds=(-_RANGE, _RANGE),
@@ -214,7 +224,7 @@ def fit(evidence: Evidence) -> Temperature:
     after = evidence.judged(value)
     refused = None
     if abs(found.x) > _RANGE - _AT_THE_END:
-        refused = "the rows hold no mistake to learn a temperature from" if found.x < 0 else "the labels look random"
+        refused = "the best temperature is beyond what is plausible"
     elif not is_gain(before, after):
         refused = f"a temperature of {value:.3g} gives no higher likelihood than chance does"
     elif ece(after) >= ece(before):

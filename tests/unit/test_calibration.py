@@ -216,6 +216,10 @@ def test_rows_without_a_mistake_ask_for_certainty_and_get_nothing() -> None:
     evidence = drawn(np.random.default_rng(0), 100, 3, temperature=1)
     found = fit(Evidence(evidence.logits, evidence.logits.argmax(axis=1), evidence.row))
     assert "no mistake" in (found.refused or "")
+    sure = Evidence(40 * evidence.logits, evidence.logits.argmax(axis=1), evidence.row)  # its likelihood is 1 as it is
+    assert "no mistake" in (fit(sure).refused or "")
+    gold = (evidence.logits > 0).astype(np.int64)
+    assert "no mistake" in (fit(Evidence(evidence.logits, gold, evidence.row, each=True)).refused or "")
 
 
 def test_random_labels_get_nothing() -> None:
