@@ -1,6 +1,6 @@
 """Calibration on test sets: the error of a model before and after its temperature, with 95 % intervals.
 
-    python -m tests.bench.calibration                        # about a quarter of an hour on one core
+    python -m tests.bench.calibration                        # about half an hour on one idle core
     python -m tests.bench.calibration --sets sst2 --seed 2
 
 Each set is cut as `data_sets.py` says, and trained on with its recipe. A set without a test part has its dev part
@@ -84,9 +84,10 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in `bertft train`")
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the data sets")
     args = parser.parse_args()
-    results = [run(name, args.seed, args.set, data=args.data, model=args.model) for name in args.sets]
-    for one in results:
-        print(json.dumps({"set": one["set"], **one["fitted"]}))
+    results = []
+    for name in args.sets:
+        results.append(run(name, args.seed, args.set, data=args.data, model=args.model))
+        print(json.dumps(results[-1]), flush=True)
     print(table(results))
 
 
