@@ -96,7 +96,7 @@ def warn(line: str) -> None:
         _print(f"warning: {line}")
 
 
-ERRORS = frozenset({"rmse", "loss", "perplexity"})
+ERRORS = frozenset({"rmse", "loss", "perplexity", "nll"})
 """Metrics that are no fractions of 1: less is better."""
 
 

@@ -8,6 +8,7 @@ A recipe holds what a run is, not where its data lies:
     holdout: 0.1              # share of the training rows for dev, when no --dev is given
     early_stopping: 3         # evaluations without a better score before training stops; null: never
     batch_tokens: null        # tokens of a training batch, of all processes; null: see `training/sampling.py`
+    calibrate: auto           # fit a temperature on dev, and keep it where it helps; off: never
     checkpoint_minutes: 15    # a checkpoint so often, besides those of `trainer.save_strategy`; null: none
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
@@ -63,6 +64,7 @@ class Recipe:
     early_stopping: int | None = 3
     batch_tokens: int | None = None
     checkpoint_minutes: float | None = 15.0
+    calibrate: Literal["auto", "off"] = "auto"
     metrics: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None

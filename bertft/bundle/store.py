@@ -104,11 +104,13 @@ def write(
     data: Mapping[str, Any],
     inputs: Mapping[str, Any],
     computed: Mapping[str, Any],
+    calibration: Mapping[str, Any],
     card: str,
 ) -> None:
     """Write all files of a bundle into `directory` (made where it is missing).
 
-    `data` is what was read, `inputs` all that the result follows from, `computed` how: precision, device, threads.
+    `data` is what was read, `inputs` all that the result follows from, `computed` how: precision, device, threads;
+    `calibration` is what was fitted on dev (`training/calibrate.py`).
     """
     from bertft import heads
 
@@ -130,6 +132,7 @@ def write(
         "data": dict(data),
         "versions": versions(),
         "computed": dict(computed),
+        "calibration": dict(calibration),
         "inputs": dict(inputs),
     }
     _write_json(directory / MANIFEST, manifest)

@@ -34,6 +34,10 @@ def predict_command(
     on_error: Annotated[OnError, typer.Option(help="What a bad record does.")] = "fail",
     field: Annotated[str, typer.Option(help="The name of the field that is added.")] = "prediction",
     scores: Annotated[bool, typer.Option("--scores", help="Add the probability of every answer.")] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, metavar="X", help="Withhold answers with a score below X (null, or left out)."),
+    ] = None,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
     batch_tokens: options.BatchTokens = None,
@@ -86,6 +90,7 @@ def predict_command(
         field=field,
         on_error=on_error,
         scores=scores,
+        min_score=min_score,
         device=device,
         batch_tokens=batch_tokens,
         backend=backend,

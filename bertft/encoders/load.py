@@ -276,13 +276,14 @@ def output_layer(model: Any) -> torch.nn.Linear:
 
 
 def fold_scale(model: Any, mean: float, deviation: float) -> None:
-    """Change the output layer so that it gives `deviation * output + mean`."""
+    """Change the output layer so that it gives `deviation * output + mean`; a layer without bias adds no mean."""
     import torch
 
     layer = output_layer(model)
     with torch.no_grad():
         layer.weight.mul_(deviation)
-        layer.bias.mul_(deviation).add_(mean)
+        if layer.bias is not None:
+            layer.bias.mul_(deviation).add_(mean)
 
 
 def _reorder(model: Any, order: list[int]) -> None:

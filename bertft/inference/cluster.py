@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bertft.bundle.store import Bundle, open_bundle
+from bertft.bundle.store import Bundle
 from bertft.console import QUIET, say, set_level, warn
 from bertft.data import formats
 from bertft.errors import BertftError, DataError, OutputError, UsageError, first_line
@@ -32,6 +32,7 @@ from bertft.signals import Interrupted
 _PARTS_PER_WORKER = 4
 """At least, where there are fewer files: a worker that is slow or killed holds the others up for less."""
 _NOTE = ".run.json"
+_COUNTED = ("answered", "failed", "offered", "withheld")
 _LEAST_BYTES = 2**20
 """Of a part: each costs a reading of its file."""
 
@@ -61,22 +62,17 @@ class Worker:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Answer the parts of a batch; return how many records were answered, failed, and what went wrong."""
-        answered, failed, errors = [], [], []
+        done = []
         for part in batch["part"]:
             try:
-                done = self._answer(Part(**part))
-                answered.append(done[0])
-                failed.append(done[1])
-                errors.append("")
+                done.append({**self._answer(Part(**part)), "error": ""})
             except BertftError as error:  # would be tried again as it is
-                answered.append(0)
-                failed.append(0)
-                errors.append(str(error))
-        return {"answered": answered, "failed": failed, "error": errors}
+                done.append({**dict.fromkeys(_COUNTED, 0), "error": str(error)})
+        return {key: [one[key] for one in done] for key in (*_COUNTED, "error")}
 
-    def _answer(self, part: Part) -> tuple[int, int]:
+    def _answer(self, part: Part) -> dict[str, Any]:
         if self._bundle is None or self._engine is None:
-            self._bundle = open_bundle(self._model, allow_pickle=self._options.allow_pickle)
+            self._bundle = self._options.bundle(self._model)
             self._engine = self._options.load(self._bundle)
         with open_out(part.out, overwrite=True) as stream:
             if isinstance(stream, Answers):
@@ -90,7 +86,7 @@ class Worker:
                 bounds=[(part.start, part.stop)],
                 headed=part.headed,
             )
-        return answers.answered, answers.failed
+        return {name: getattr(answers, name) for name in _COUNTED}
 
 
 def predict_on_ray(
@@ -117,7 +113,7 @@ def predict_on_ray(
             "`--resume` answers the parts that are missing" if unfinished else "name one that is empty, or not there"
         )
         raise UsageError("the answers need a folder of their own", place=out, help=advice)
-    bundle = open_bundle(model, allow_pickle=options.allow_pickle)  # what is wrong with it is said before Ray starts
+    bundle = options.bundle(model)  # what is wrong with it is said before Ray starts
     asked = {"--device": options.device, "--backend": options.backend, "--precision": options.precision}
     run = identity(bundle, paths, {**options.recorded(), **asked, "--batch-tokens": options.batch_tokens})
     before = _begun(note, run) if resume and unfinished else None
@@ -170,8 +166,10 @@ def predict_on_ray(
         fact = f"{wrong[0]}\n{len(wrong):,} of {len(done):,} parts failed; the others are in {out}"
         raise DataError(fact, help=f"with `--resume` they are tried again{_command(again)}")
     note.unlink()
-    answered, failed = (sum(row[key] for row in done) for key in ("answered", "failed"))
+    answered, failed, offered, withheld = (sum(row[key] for row in done) for key in _COUNTED)
     say(f"{answered:,} records answered, {failed:,} bad, in {len(done):,} files in {out}")
+    if options.min_score is not None:
+        say(f"{withheld:,} of {offered:,} answers withheld: --min-score {options.min_score:g}")
 
 
 def _command(again: str | None) -> str:

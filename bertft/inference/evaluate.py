@@ -20,6 +20,7 @@ from bertft.errors import DataError, UsageError, first_line
 from bertft.inference.engine import LOOK_AHEAD, Engine
 from bertft.inference.judged import Judged
 from bertft.inference.load import BackendName, Precision, engine
+from bertft.scoring import calibration
 from bertft.scoring.breakdown import details, surface_forms
 from bertft.scoring.intervals import described
 from bertft.tasks.base import Counts, Task
@@ -190,9 +191,18 @@ def where_it_fails(ready: Engine, pairs: Sequence[tuple[Any, Any]]) -> dict[str,
 
 
 def measure(task: Task[Any, Any, Any], pairs: Sequence[tuple[Any, Any]]) -> dict[str, Any]:
-    """Return the task's metrics, and how sure its headline is: `intervals`, and the `bootstrap` that they come from."""
-    scores = task.score(pairs)
-    return {**scores, **described(task.outcomes(pairs), [key for key in task.headline if key in scores])}
+    """Return the task's metrics and, besides, how sure they are and how far its probabilities can be believed.
+
+    `intervals` are of the headline and come from `bootstrap`; `coverage` is what `predict --min-score` would answer.
+    """
+    scores, outcomes = task.score(pairs), task.outcomes(pairs)
+    found = {**scores, **described(outcomes, [key for key in task.headline if key in scores])}
+    judged = task.judged(pairs)
+    if judged is not None:
+        found["calibration"] = calibration.described(judged, outcomes.groups)
+    if verdicts := task.verdicts(pairs):
+        found["coverage"] = calibration.coverage(*zip(*verdicts, strict=True))
+    return found
 
 
 def report_counts(counts: Counts) -> None:

@@ -64,6 +64,11 @@ class Filter:
     """What stands before the first answer."""
     headed: bool = True
     """Whether it is written."""
+    min_score: float | None = None
+    """The score below which the engine's task withholds answers."""
+    offered: int = 0
+    """Answers, withheld ones included; counted where there is a `min_score`."""
+    withheld: int = 0
     mark: dict[str, Any] | None = None
     """After a block of `answer`: where to go on behind it; None where it ends within a chunk."""
 
@@ -71,6 +76,7 @@ class Filter:
         """Take up what was met before a mark."""
         self.answered, self.failed, self.header = mark["answered"], mark["failed"], mark["header"]
         self.counts = Counts(**mark["counts"])
+        self.offered, self.withheld = mark.get("offered", 0), mark.get("withheld", 0)
 
     def answer(self, opened: Input, *, unbuffered: bool = False, skip: int = 0) -> Iterator[bytes]:
         """Yield the output of one input, chunk by chunk, without that of the first `skip` records.
@@ -118,8 +124,10 @@ class Filter:
                 try:
                     if isinstance(example, DataError):
                         raise example
-                    block.append(_encoded(out.answer(row, example, next(predictions)), out.encoding, row))
+                    prediction = next(predictions)
+                    block.append(_encoded(out.answer(row, example, prediction), out.encoding, row))
                     self.answered += 1
+                    self._count_withheld(prediction)
                 except DataError as error:
                     if self.on_error == "fail":
                         self.mark = None
@@ -135,6 +143,8 @@ class Filter:
                 "failed": self.failed,
                 "header": self.header,
                 "counts": asdict(self.counts),
+                "offered": self.offered,
+                "withheld": self.withheld,
             }
             yield b"".join(block)
         if not begun:
@@ -166,6 +176,12 @@ class Filter:
         except DataError as error:
             return error
 
+    def _count_withheld(self, prediction: Any) -> None:
+        if self.min_score is not None:
+            scores = self.engine.task.scores_of(prediction)
+            self.offered += len(scores)
+            self.withheld += sum(score < self.min_score for score in scores)
+
     def _tell(self, error: DataError) -> None:
         self.failed += 1
         if self.failed <= _TOLD:
@@ -183,12 +199,20 @@ class Options:
     field: str = "prediction"
     on_error: OnError = "fail"
     scores: bool = False
+    min_score: float | None = None
     device: str = "auto"
     batch_tokens: int | None = None
     backend: BackendName = "auto"
     precision: Precision = "auto"
     unbuffered: bool = False
     allow_pickle: bool = False
+
+    def bundle(self, model: str) -> Bundle:
+        """Open a model, whose task withholds what it is to withhold. Raises ModelError, UsageError where it cannot."""
+        opened = open_bundle(model, allow_pickle=self.allow_pickle)
+        if self.min_score is None:
+            return opened
+        return replace(opened, task=opened.task.at_least(self.min_score))
 
     def open(self, bundle: Bundle, path: str) -> Input:
         """Open an input; raises DataError where it cannot be read."""
@@ -224,6 +248,7 @@ class Options:
             "--field": self.field,
             "--on-error": self.on_error,
             "--scores": self.scores,
+            "--min-score": self.min_score,
             "--unbuffered": self.unbuffered,
         }
 
@@ -245,7 +270,7 @@ def predict(
     options = options or Options()
     for name in (options.format, options.to):  # wrong ones are said before anything is opened
         formats.parse_format(name)
-    bundle = open_bundle(model, allow_pickle=options.allow_pickle)
+    bundle = options.bundle(model)
     if bundle.assumed:
         say(bundle.assumed)
     answered(bundle, lambda: options.load(bundle), inputs, out=out, options=options, shard=shard)
@@ -280,6 +305,8 @@ def answered(
     if answers.failed:
         fate = "left out" if options.on_error == "skip" else "answered with null"
         warn(f"{answers.failed:,} of {answers.answered + answers.failed:,} records were bad and {fate}")
+    if options.min_score is not None:
+        say(f"{answers.withheld:,} of {answers.offered:,} answers withheld: --min-score {options.min_score:g}")
 
 
 def answer_all(
@@ -301,7 +328,9 @@ def answer_all(
     OutputError where `out` takes no more.
     """
     target = formats.parse_format(options.to)
-    answers = Filter(ready, target, options.field, options.on_error, options.scores, headed=headed)
+    answers = Filter(
+        ready, target, options.field, options.on_error, options.scores, headed=headed, min_score=options.min_score
+    )
     first = first or options.open(bundle, inputs[0])
     if mark is not None:
         answers.restore(mark)

@@ -64,8 +64,36 @@ def detail_tables(scores: Mapping[str, Any]) -> str:
         tables.append(aligned([("gold", "predicted", "times"), *rows], left=2))
         if len(confused) > _CONFUSED:
             tables[-1] += f"\n… and {len(confused) - _CONFUSED:,} more pairs; JSON has all"
+    if found := scores.get("calibration"):
+        tables.append(_calibration(found))
+    if curve := scores.get("coverage"):
+        rows = [
+            (
+                f"{one['min_score']:g}",
+                f"{100 * one['answered']:.1f}",
+                "" if one["accuracy"] is None else f"{100 * one['accuracy']:.1f}",
+            )
+            for one in curve
+        ]
+        tables.append(aligned([("--min-score", "answered", "right of these"), *rows]))
     tables += [_parts(name, parts) for name, parts in scores.get("breakdown", {}).items() if parts]
     return "\n\n".join(tables)
+
+
+def _calibration(found: Mapping[str, Any]) -> str:
+    """Return the calibration error, and for each bin of confidence how many decisions are right."""
+    sure: Mapping[str, Sequence[float]] = found.get("intervals", {})
+    rows = [
+        (
+            f"{100 * one['low']:.1f}-{100 * one['high']:.1f}",
+            f"{100 * one['confidence']:.1f}",
+            f"{100 * one['accuracy']:.1f}",
+            f"{one['count']:,}",
+        )
+        for one in found["bins"]
+    ]
+    errors = "  ".join(f"{key} {figure(key, found[key], sure.get(key))}" for key in ("ece", "nll") if key in found)
+    return f"calibration: {errors}\n{aligned([('confidence', 'mean', 'right', 'decisions'), *rows])}"
 
 
 def _parts(name: str, parts: Sequence[Mapping[str, Any]]) -> str:

@@ -12,6 +12,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+_ROOM = 1e-4
+"""How far a threshold is above all scores, so that rounding lifts none of them over it."""
+
 
 def label_scores(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
     """Return `accuracy`, `macro_f1` over the labels that occur on either side, `support` and scores `per_label`."""
@@ -120,7 +123,7 @@ def best_threshold(gold: npt.NDArray[np.int64], scores: Floats, *, hits: int = 0
     f1[1:][np.append(ranked[1:] == ranked[:-1], False)] = -1.0  # a threshold cannot part equal scores
     best = int(f1.argmax())
     if best == 0:
-        return float(np.nextafter(ranked[0], np.inf))
+        return float(ranked[0]) + _ROOM
     below = ranked[best] if best < len(ranked) else 0.0
     middle = float((ranked[best - 1] + below) / 2)
     return middle if middle > below else float(ranked[best - 1])  # between neighbouring floats there is none

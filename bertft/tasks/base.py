@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.row import Row
+from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.text.bio import Constraints
 
@@ -274,6 +275,22 @@ class Task(Protocol[E, S, P]):
         """Return the task with what is chosen on development data (thresholds)."""
         ...
 
+    def detailed(self) -> Self:
+        """Return the task whose predictions keep what `evidence` needs, which may be large."""
+        ...
+
+    def evidence(self, pairs: Sequence[tuple[E, P]]) -> Evidence | None:
+        """Return what a temperature is fitted on, of the `detailed` task; None where none may be."""
+        ...
+
+    def tempered(self, temperature: float) -> Self:
+        """Return the task for a head whose logits have been divided by a temperature: its labels stay the same."""
+        ...
+
+    def judged(self, pairs: Sequence[tuple[E, P]]) -> Judged | None:
+        """Return the decisions with their confidence, `row` counting pairs; None where there is no probability."""
+        ...
+
     def score(self, pairs: Sequence[tuple[E, P]]) -> dict[str, Any]:
         """Return the metrics; raises DataError where an example has no gold."""
         ...
@@ -284,6 +301,18 @@ class Task(Protocol[E, S, P]):
 
     def references(self, pairs: Sequence[tuple[E, P]]) -> tuple[list[Any], list[Any]]:
         """Return (references, predictions) as `evaluate.Metric.compute` takes them for this kind of task."""
+        ...
+
+    def at_least(self, score: float) -> Self:
+        """Return the task that withholds answers of a lower score; raises UsageError where answers have none."""
+        ...
+
+    def scores_of(self, prediction: P) -> list[float]:
+        """Return the score of each answer in a prediction, as it is printed, of withheld ones too."""
+        ...
+
+    def verdicts(self, pairs: Sequence[tuple[E, P]]) -> list[tuple[float, bool]]:
+        """Return the score of each answer, and whether it is right."""
         ...
 
     def render(self, example: E, prediction: P, *, scores: bool) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
+from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.tasks import target as targets
 from bertft.tasks.base import (
@@ -170,6 +171,19 @@ class Classify:
         known = [(example.label, answer) for example, answer in pairs if example.label is not None]
         return replace(self, target=self.target.tune([label for label, _ in known], [answer for _, answer in known]))
 
+    def detailed(self) -> Self:
+        return self
+
+    def evidence(self, pairs: Sequence[tuple[Any, Answer]]) -> Evidence | None:
+        return self.target.evidence([example.label for example, _ in pairs], [answer for _, answer in pairs])
+
+    def tempered(self, temperature: float) -> Self:
+        return replace(self, target=self.target.tempered(temperature))
+
+    def judged(self, pairs: Sequence[tuple[Any, Answer]]) -> Judged | None:
+        found = self.evidence(pairs)
+        return None if found is None else found.judged()
+
     def score(self, pairs: Sequence[tuple[Any, Answer]]) -> dict[str, Any]:
         return self.target.score(list(targets.rows_of(pairs)), [answer for _, answer in pairs])
 
@@ -181,6 +195,15 @@ class Classify:
 
     def references(self, pairs: Sequence[tuple[Any, Answer]]) -> tuple[list[Any], list[Any]]:
         return self.target.references(list(targets.rows_of(pairs)), [answer for _, answer in pairs])
+
+    def at_least(self, score: float) -> Self:
+        return replace(self, target=self.target.at_least(score))
+
+    def scores_of(self, prediction: Answer) -> list[float]:
+        return self.target.scores_of(prediction)
+
+    def verdicts(self, pairs: Sequence[tuple[Any, Answer]]) -> list[tuple[float, bool]]:
+        return self.target.verdicts([example.label for example, _ in pairs], [answer for _, answer in pairs])
 
     def render(self, example: Any, prediction: Answer, *, scores: bool) -> dict[str, Any]:
         return self.target.render(prediction, scores=scores)

@@ -14,12 +14,14 @@ from itertools import accumulate, pairwise
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.jsonl import encode
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, UsageError
 from bertft.scoring import tagging
+from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
     IGNORED,
@@ -49,6 +51,9 @@ from bertft.text.schemes import (
 from bertft.text.windows import cut, owners
 from bertft.text.words import Span
 
+Floats = npt.NDArray[np.float64]
+
+_WITHHELD = "_"  # what CoNLL-U writes where nothing is said
 _TOLD = 10  # spans that do not fit which are named one by one
 _DOCUMENTS = 30
 """So many documents stand for a file when it is resampled: sentences of one are alike, and few vary too little."""
@@ -87,6 +92,17 @@ class Entity(NamedTuple):
     score: float
 
 
+class Known(NamedTuple):
+    """What an answer is worth where gold is known, (words,) each, as `Judged` has it.
+
+    The confidence is that of the arg max; of a CRF, the marginal probability of the decoded tag.
+    """
+
+    confidence: Floats
+    right: npt.NDArray[np.bool_]
+    log_likelihood: Floats
+
+
 @dataclass(frozen=True, slots=True)
 class Tagging:
     """A prediction: one tag a word, decoded; the arg max of each word; and the entities of the decoded tags."""
@@ -96,6 +112,9 @@ class Tagging:
     entities: list[Entity]
     scores: LogProbabilities
     """(words,): the log-probability of each decoded tag."""
+    known: Known | None = None
+    emissions: LogProbabilities | None = None
+    """(words, labels), of a detailed task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +132,10 @@ class Ner:
     style: TagStyle = TagStyle("BIO")  # noqa: RUF009  (frozen)
     learnt: Constraints | None = None
     """The transitions that a CRF has learnt."""
+    keeps: bool = False
+    """Whether predictions keep all log-probabilities."""
+    least: float = 0.0
+    """The score below which an entity, or a plain tag, is withheld."""
 
     @property
     def unit(self) -> Unit:
@@ -313,15 +336,31 @@ class Ner:
         argmax = [self.labels[i] for i in best]
         tags = [self.labels[i] for i in path]
         scores = emissions[np.arange(len(path)), path]  # (words,)
+        known = None
+        if example.tags is not None:
+            known = self._known(example.tags, emissions, best if self.learnt is None else path)
+        kept = emissions if self.keeps else None
         if self.style.scheme == "plain":
-            return Tagging(tags, argmax, [], scores)
+            return Tagging(tags, argmax, [], scores, known, kept)
         spans = self._spans(example, tags)
         entities = [
             Entity(start, end, label, float(np.exp(scores[start:end].astype(np.float64)).mean()))
             for start, end, label in spans
         ]
         bio = write_bio(spans, len(tags))
-        return Tagging(bio, write_bio(self._spans(example, argmax), len(tags)), entities, scores)
+        return Tagging(bio, write_bio(self._spans(example, argmax), len(tags)), entities, scores, known, kept)
+
+    def _known(self, tags: Sequence[str], log_probabilities: LogProbabilities, chosen: npt.NDArray[np.intp]) -> Known:
+        gold = self._ids(tags)
+        words = np.arange(len(gold))
+        wide = log_probabilities.astype(np.float64)
+        told = np.where(gold >= 0, wide[words, np.maximum(gold, 0)], np.nan)
+        return Known(np.exp(wide[words, chosen]), chosen == gold, told)
+
+    def _ids(self, tags: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the ids of tags, -1 for those that the model does not know."""
+        ids = {label: i for i, label in enumerate(self.labels)}
+        return np.array([ids.get(tag, -1) for tag in tags], dtype=np.int64)
 
     def _spans(self, example: Example, tags: Sequence[str]) -> list[EntitySpan]:
         found, offset = [], 0
@@ -335,6 +374,27 @@ class Ner:
     def references(self, pairs: Sequence[tuple[Example, Tagging]]) -> tuple[list[Any], list[Any]]:
         gold = [tags for example, _ in pairs for tags in example.sentences(example.tags or ())]
         return gold, [tags for example, guess in pairs for tags in example.sentences(guess.tags)]
+
+    def detailed(self) -> Self:
+        return replace(self, keeps=True)
+
+    def evidence(self, pairs: Sequence[tuple[Example, Tagging]]) -> Evidence | None:
+        """Return the log-probabilities of all words; None for a CRF, whose transitions would not keep pace."""
+        if self.options.head == "crf" or not any(example.words for example, _ in pairs):
+            return None
+        gold = np.concatenate([self._ids(example.tags or ()) for example, _ in pairs])
+        logits = np.concatenate([guess.emissions for _, guess in pairs if guess.emissions is not None])
+        return Evidence(logits, gold, _rows(pairs))
+
+    def tempered(self, temperature: float) -> Self:
+        return self
+
+    def judged(self, pairs: Sequence[tuple[Example, Tagging]]) -> Judged | None:
+        known = [guess.known for _, guess in pairs if guess.known is not None]
+        if len(known) < len(pairs) or not any(example.words for example, _ in pairs):
+            return None
+        confidence, right, told = (np.concatenate(part) for part in zip(*known, strict=True))
+        return Judged(confidence, right, told, _rows(pairs))
 
     def score(self, pairs: Sequence[tuple[Example, Tagging]]) -> dict[str, Any]:
         gold: list[list[str]] = []
@@ -380,17 +440,49 @@ class Ner:
             [example.document for example, _ in pairs] if marked else None,
         )
 
+    def at_least(self, score: float) -> Self:
+        return replace(self, least=score)
+
+    def scores_of(self, prediction: Tagging) -> list[float]:
+        if self.style.scheme == "plain":
+            return [round(float(p), 4) for p in np.exp(prediction.scores)]
+        return [round(entity.score, 4) for entity in prediction.entities]
+
+    def _kept(self, prediction: Tagging) -> tuple[list[Entity], list[str | None]]:
+        """Return the entities and tags that are not withheld: a tag that is, is None, or `O` in BIO."""
+        scores = self.scores_of(prediction) if self.least else []
+        if all(score >= self.least for score in scores):
+            return prediction.entities, [*prediction.tags]
+        if self.style.scheme == "plain":
+            return [], [tag if p >= self.least else None for tag, p in zip(prediction.tags, scores, strict=True)]
+        kept = [entity for entity, score in zip(prediction.entities, scores, strict=True) if score >= self.least]
+        spans = [EntitySpan(entity.start, entity.end, entity.label) for entity in kept]
+        return kept, [*write_bio(spans, len(prediction.tags))]
+
+    def verdicts(self, pairs: Sequence[tuple[Example, Tagging]]) -> list[tuple[float, bool]]:
+        found: list[tuple[float, bool]] = []
+        for example, guess in pairs:
+            gold = example.tags or ()
+            if self.style.scheme == "plain":
+                right = [a == b for a, b in zip(gold, guess.tags, strict=True)]
+            else:
+                spans = {*self._spans(example, gold)}
+                right = [EntitySpan(*entity[:3]) in spans for entity in guess.entities]
+            found += zip(self.scores_of(guess), right, strict=True)
+        return found
+
     def render(self, example: Example, prediction: Tagging, *, scores: bool) -> dict[str, Any]:
         answer: dict[str, Any] = {}
+        entities, tags = self._kept(prediction)
         if self.style.scheme != "plain":
-            text, spans = (example.text, example.spans) if prediction.entities else ("", ())
-            answer["entities"] = [_entity(text, spans, entity) for entity in prediction.entities]
+            text, spans = (example.text, example.spans) if entities else ("", ())
+            answer["entities"] = [_entity(text, spans, entity) for entity in entities]
         by_word = example.tokenized or self.style.scheme == "plain"
         if not example.tokenized and (by_word or scores):  # the words are ours, so they must be told
             answer["tokens"] = [example.text[start:end] for start, end in example.spans]
             answer["offsets"] = [list(span) for span in example.spans]
         if by_word:
-            answer["tags"] = list(prediction.tags)
+            answer["tags"] = tags
         if scores:
             answer["scores"] = [round(float(p), 4) for p in np.exp(prediction.scores)]
         return answer
@@ -404,7 +496,7 @@ class Ner:
         return {name: encode(answer[name]) for name in self.cell_names}
 
     def columns(self, example: Example, prediction: Tagging) -> tuple[list[str], list[str]] | None:
-        return list(example.words), list(prediction.tags)
+        return list(example.words), [_WITHHELD if tag is None else tag for tag in self._kept(prediction)[1]]
 
     # -- the bundle ----------------------------------------------------------------------------------------------------
 
@@ -425,6 +517,11 @@ class Ner:
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
         # By arg max: it may have been trained on IOB1, whose entities the constraints of BIO would forbid.
         return cls.restore({"decode": "argmax"}, {"labels": labels})
+
+
+def _rows(pairs: Sequence[tuple[Example, Any]]) -> npt.NDArray[np.int64]:
+    """Return for each word which of the pairs it is in."""
+    return np.repeat(np.arange(len(pairs)), [len(example.words) for example, _ in pairs])
 
 
 def _by_sentence(example: Example, tags: Sequence[str]) -> tuple[tuple[str, ...], ...]:

@@ -21,7 +21,8 @@ import numpy as np
 from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, ModelError, UsageError
-from bertft.scoring.answers import answer_scores, best_threshold
+from bertft.scoring.answers import answer_scores, best_threshold, text_scores
+from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
     Counts,
@@ -130,6 +131,8 @@ class Qa:
     null: bool | None = None
     no_answer_threshold: float = 0.0
     """The null odds above which there is no answer."""
+    least: float = 0.0
+    """The score below which an answer is withheld."""
 
     # -- rows to examples ----------------------------------------------------------------------------------------------
 
@@ -285,6 +288,18 @@ class Qa:
             return self
         return replace(self, no_answer_threshold=best_threshold(*_compared(known)))
 
+    def detailed(self) -> Self:
+        return self
+
+    def evidence(self, pairs: Sequence[tuple[Question, Reply]]) -> Evidence | None:
+        return None
+
+    def tempered(self, temperature: float) -> Self:
+        return self
+
+    def judged(self, pairs: Sequence[tuple[Question, Reply]]) -> Judged | None:
+        return None
+
     def score(self, pairs: Sequence[tuple[Question, Reply]]) -> dict[str, Any]:
         if not pairs:
             raise DataError("there is no question to score")
@@ -322,9 +337,27 @@ class Qa:
             predictions.append({"id": example.id, "prediction_text": said, **chance})
         return references, predictions
 
+    def at_least(self, score: float) -> Self:
+        return replace(self, least=score)
+
+    def scores_of(self, prediction: Reply) -> list[float]:
+        chosen = self._chosen(prediction)
+        return [round(chosen.probability, 4)] if chosen else []
+
+    def _is_withheld(self, chosen: Candidate) -> bool:
+        return round(chosen.probability, 4) < self.least
+
+    def verdicts(self, pairs: Sequence[tuple[Question, Reply]]) -> list[tuple[float, bool]]:
+        said = [(example, reply) for example, reply in pairs if self._chosen(reply)]
+        golds, texts, _ = _compared(said)
+        exact, _ = text_scores(golds, texts, version=1 if all(golds) else 2)
+        return [(self.scores_of(reply)[0], bool(right)) for (_, reply), right in zip(said, exact, strict=True)]
+
     def render(self, example: Question, prediction: Reply, *, scores: bool) -> dict[str, Any]:
         chosen = self._chosen(prediction)
         answer: dict[str, Any] = _shown(example, chosen) if chosen else {"answer": None}
+        if chosen is not None and self._is_withheld(chosen):
+            answer = {"answer": None, "score": answer["score"]}
         if prediction.null is not None or chosen is None:
             answer["no_answer_score"] = _no_answer(prediction)
         if scores:
@@ -342,6 +375,8 @@ class Qa:
         if chosen is None:
             return {"answer": "", "start": "", "end": "", "score": f"{_no_answer(prediction):.4f}"}
         text, score = example.context[chosen.start : chosen.end], f"{chosen.probability:.4f}"
+        if self._is_withheld(chosen):
+            return {"answer": "", "start": "", "end": "", "score": score}
         return {"answer": text, "start": str(chosen.start), "end": str(chosen.end), "score": score}
 
     def columns(self, example: Question, prediction: Reply) -> tuple[list[str], list[str]] | None:

@@ -19,6 +19,7 @@ from bertft.data.content import as_number
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError, did_you_mean
 from bertft.scoring import classification
+from bertft.scoring.calibration import Evidence
 from bertft.scoring.outcomes import Kind, Outcomes
 from bertft.tasks.base import Logits, Objective, OverWindows, Scale
 from bertft.tasks.base import Target as LossTarget
@@ -72,6 +73,8 @@ class Target:
     separator: str | None = None
     scale: Scale | None = None
     thresholds: tuple[float, ...] = ()
+    least: float = 0.0
+    """The score below which a label is withheld."""
 
     @property
     def is_set(self) -> bool:
@@ -174,7 +177,7 @@ class Target:
         if self.is_value:
             return wide * self.scale.deviation + self.scale.mean if self.scale else wide
         if self.is_set:
-            return np.asarray(0.5 * (1 + np.tanh(0.5 * wide)))  # the sigmoid, without overflow
+            return np.asarray(_sigmoid(wide))
         wide = np.exp(wide - wide.max())
         return np.asarray(wide / wide.sum())
 
@@ -197,6 +200,29 @@ class Target:
         if not truth.any():
             return self
         return replace(self, thresholds=tuple(classification.best_thresholds(truth, scores, enough=_ENOUGH)))
+
+    def evidence(self, raws: Sequence[Raw | None], answers: Sequence[Answer]) -> Evidence | None:
+        """Return the answers as logits, with gold; None for values."""
+        if self.is_value or not answers:
+            return None
+        least = np.finfo(np.float64)
+        scores = np.clip(np.stack(answers), least.tiny, 1 - least.epsneg)
+        rows = np.arange(len(answers))
+        names = [[label for label in self.names(raw) if label in self.labels] for raw in raws]
+        if self.is_set:
+            gold = classification.indicators(names, self.labels)
+            return Evidence(np.log(scores) - np.log1p(-scores), gold, rows, each=True)
+        ids = {label: i for i, label in enumerate(self.labels)}
+        return Evidence(np.log(scores), np.array([ids[row[0]] if row else -1 for row in names]), rows)
+
+    def tempered(self, temperature: float) -> Target:
+        """Return the target with thresholds for logits that have been divided by a temperature."""
+        moved = []
+        for threshold in self.thresholds:
+            inside = 0 < threshold < 1
+            logit = math.log(threshold) - math.log1p(-threshold) if inside else 0.0
+            moved.append(float(_sigmoid(np.float64(logit / temperature))) if inside else threshold)
+        return replace(self, thresholds=tuple(moved))
 
     def score(self, golds: Sequence[tuple[Raw | None, Place]], answers: Sequence[Answer]) -> dict[str, Any]:
         """Return the metrics; raises DataError where there is nothing to score or a row has no gold."""
@@ -258,23 +284,50 @@ class Target:
         """Return the value of the `prediction` field."""
         if self.is_value:
             return {"value": round(float(answer[0]), 4)}
-        every = {label: round(float(p), 4) for label, p in zip(self.labels, answer, strict=True)}
+        every = self._rounded(answer)
         labels = self.chosen(answer)
+        kept = [label for label in labels if every[label] >= self.least]
         if self.is_set:
-            return {"labels": list(labels), "scores": every if scores else {label: every[label] for label in labels}}
+            return {"labels": kept, "scores": every if scores else {label: every[label] for label in kept}}
         rest = {"scores": every} if scores else {}
-        return {"label": labels[0], "score": every[labels[0]], **rest}
+        return {"label": kept[0] if kept else None, "score": every[labels[0]], **rest}
+
+    def _rounded(self, answer: Answer) -> dict[str, float]:
+        return {label: round(float(p), 4) for label, p in zip(self.labels, answer, strict=True)}
+
+    def at_least(self, score: float) -> Target:
+        """Return the target that withholds labels of a lower score; raises UsageError for values."""
+        if self.is_value:
+            raise UsageError("--min-score: the answers are values, which have no score")
+        return replace(self, least=score)
+
+    def scores_of(self, answer: Answer) -> list[float]:
+        """Return the score of each chosen label, as it is printed."""
+        if self.is_value:
+            return []
+        every = self._rounded(answer)
+        return [every[label] for label in self.chosen(answer)]
+
+    def verdicts(self, raws: Sequence[Raw | None], answers: Sequence[Answer]) -> list[tuple[float, bool]]:
+        """Return the score of each chosen label, and whether the row has it."""
+        if self.is_value:
+            return []
+        return [
+            (score, label in gold)
+            for gold, answer in zip(map(self.names, raws), answers, strict=True)
+            for score, label in zip(self.scores_of(answer), self.chosen(answer), strict=True)
+        ]
 
     def cells(self, answer: Answer) -> dict[str, str]:
         """Return the columns that a table gets; several labels are joined as the training file joins them."""
         if self.is_value:
             return {"value": f"{float(answer[0]):.4f}"}
-        labels, by_name = self.chosen(answer), dict(zip(self.labels, answer, strict=True))
+        every = self._rounded(answer)
+        labels = self.chosen(answer)
+        kept = [label for label in labels if every[label] >= self.least]
         joint = (self.separator or "|") if self.is_set else ""
-        return {
-            "label": joint.join(labels),
-            "score": joint.join(f"{float(by_name[label]):.4f}" for label in labels),
-        }
+        scored = kept if self.is_set else labels
+        return {"label": joint.join(kept), "score": joint.join(f"{every[label]:.4f}" for label in scored)}
 
     # -- the bundle ----------------------------------------------------------------------------------------------------
 
@@ -408,6 +461,10 @@ def _weights(
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise UsageError(f"options.class_weights: {weight!r} is no weight of {label!r}")
     return tuple(float(named.get(label, 1.0)) for label in target.labels)
+
+
+def _sigmoid(logits: Any) -> Any:
+    return np.exp(-np.logaddexp(0.0, -logits))  # without overflow, and exact where it is near 0
 
 
 def _shown(raw: Raw) -> str:

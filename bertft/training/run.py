@@ -19,6 +19,7 @@ from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
 from bertft.training import parallel, reporters
+from bertft.training.calibrate import calibrate, calibrate_on_folds
 from bertft.training.directory import RunDirectory, refuse_changes, writing
 from bertft.training.plan import Job, plan, without_evaluation
 from bertft.training.seeds import Seeds, spread, spread_line
@@ -135,19 +136,28 @@ def train(
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """A trained model, the task with what was chosen on dev, its scores by split, and the answers of the last split."""
+    """A trained model, the task with what was chosen on dev, its scores by split, and its `calibration`."""
 
     trained: Trained
     task: Task[Any, Any, Any]
     metrics: dict[str, Any]
     pairs: dict[str, list[tuple[Any, Any]]]
     """What was predicted, by split; for dev with folds, by the models that did not see a row."""
+    judges: dict[str, Task[Any, Any, Any]]
+    """The task whose thresholds are those of the answers, by split."""
 
     def finished(self, job: Job) -> Finished:
         """Return what a report shows."""
         infos = {name: rows.info for name, rows in job.named().items()}
         judged = [
-            Judged.of(name, self.task, pairs, scores=self.metrics[name], info=infos.get(name, infos["train"]), about={})
+            Judged.of(
+                name,
+                self.judges[name],
+                pairs,
+                scores=self.metrics[name],
+                info=infos.get(name, infos["train"]),
+                about={},
+            )
             for name, pairs in self.pairs.items()
         ]
         return Finished(job.recipe, judged, infos, job.labels, self.trained.history, self.trained.facts)
@@ -158,8 +168,9 @@ class _Made:
             return
         infos = {name: rows.info for name, rows in job.named().items()}
         scores = {name: metrics[name] for name in ("dev", "test") if name in metrics}
-        last = [*self.pairs.values()][-1:]
-        details = where_it_fails(replace(self.trained.engine, task=self.task), *last) if scores else {}
+        last = [*self.pairs][-1]
+        judging = replace(self.trained.engine, task=self.judges[last])
+        details = where_it_fails(judging, self.pairs[last]) if scores else {}
         written = card.render(
             job.recipe,
             self.task,
@@ -181,6 +192,7 @@ class _Made:
                 window=job.encoder.window,
                 recipe=job.recipe,
                 metrics=metrics,
+                calibration=metrics.get("calibration", {}),
                 data=infos,
                 inputs=inputs,
                 computed=self.trained.facts,
@@ -202,16 +214,23 @@ def _make(
     from bertft.training.fit import fit
 
     trained = fit(job, folder, device=device, resume=resume, resumable=resumable)
-    metrics, predicted = {}, {"dev": pairs} if pairs else {}
+    metrics: dict[str, Any] = {}
+    predicted, judges = {}, {}
+    wanted = job.recipe.calibrate == "auto"
     if job.dev:
-        pairs = predicted["dev"] = parallel.evaluate(trained.engine, job.dev.examples)
-    task = trained.engine.task.tune(pairs)
-    if job.dev:
-        metrics["dev"] = {**measure(task, pairs), **extra.score(task, pairs)}
+        found = calibrate(trained.model, trained.engine, job.dev.examples, wanted=wanted)
+        predicted["dev"], judges["dev"] = found.pairs, found.task
+        metrics["dev"] = {**measure(found.task, found.pairs), **extra.score(found.task, found.pairs)}
+    else:
+        found = calibrate_on_folds(trained.model, trained.engine.task, pairs, wanted=wanted)
+        predicted["dev"], judges["dev"] = pairs, trained.engine.task.tune(pairs)
+    task = judges["test"] = found.task
     if job.test:
         tested = predicted["test"] = parallel.evaluate(replace(trained.engine, task=task), job.test.examples)
         metrics["test"] = {**measure(task, tested), **extra.score(task, tested)}
-    return _Made(trained, task, metrics, predicted)
+    if found.record:
+        metrics["calibration"] = found.record
+    return _Made(trained, task, metrics, predicted, judges)
 
 
 def _of_seeds(
@@ -265,7 +284,8 @@ def _cross_validate(
         rows = fold.named()
         say(f"\nfold {number} of {count}: {len(rows['train'].examples):,} rows, {len(rows['dev'].examples):,} held out")
         engine = fit(fold, directory.partial / f"fold-{number}", device=device, resumable=False).engine
-        by_fold.append(parallel.evaluate(engine, rows["dev"].examples))
+        asked = replace(engine, task=engine.task.detailed()) if job.recipe.calibrate == "auto" else engine
+        by_fold.append(parallel.evaluate(asked, rows["dev"].examples))
         shutil.rmtree(directory.partial / f"fold-{number}", ignore_errors=True)
     pairs = [pair for fold in by_fold for pair in fold]
     task = engine.task.tune(pairs)

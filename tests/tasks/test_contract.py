@@ -406,6 +406,56 @@ def test_outcomes_have_the_metrics_of_the_score(
     assert set(unanswered.predicted) == {None}
 
 
+@tasks
+@families
+def test_withheld_answers_are_those_of_a_low_score(
+    engine: Engine, trained: TRAINED, task: str, family: str, rows: list[Values]
+) -> None:
+    examples = parsed(engine, rows)
+    predictions, _ = engine.predict(examples)
+    whole = [engine.task.render(*pair, scores=True) for pair in zip(examples, predictions, strict=True)]
+    scores = [engine.task.scores_of(prediction) for prediction in predictions]
+    every = sorted(score for row in scores for score in row)
+    for least in (0.0, every[len(every) // 2], 1.0):
+        strict = engine.task.at_least(least)
+        for example, prediction, own, before in zip(examples, predictions, scores, whole, strict=True):
+            assert strict.scores_of(prediction) == own
+            answer = strict.render(example, prediction, scores=True)
+            assert answer.keys() - {"start", "end"} == before.keys() - {"start", "end"}
+            if all(score >= least for score in own):
+                assert answer == before
+            elif task == "ner":
+                assert answer["entities"] == [entity for entity in before["entities"] if entity["score"] >= least]
+            else:
+                assert answer["answer" if task == "qa" else "label"] is None
+                assert answer["score"] == own[0] < least
+            assert strict.cells(example, prediction).keys() == engine.task.cells(example, prediction).keys()
+
+
+@tasks
+@families
+def test_verdicts_and_decisions_are_those_of_the_rows(
+    engines: Callable[[str, str], Engine], trained: TRAINED, task: str, family: str
+) -> None:
+    engine = engines(task, family)
+    examples = read_labelled(engine.task, str(trained(task, family).data)).examples
+    pairs, _ = engine.evaluate(examples)
+    verdicts, scores = engine.task.verdicts(pairs), engine.task.score(pairs)
+    assert [score for score, _ in verdicts] == [score for _, one in pairs for score in engine.task.scores_of(one)]
+    right = sum(right for _, right in verdicts) / len(verdicts)
+    key = {"ner": "precision", "classify": "accuracy", "pair": "accuracy", "qa": "has_ans_exact"}[task]
+    assert right == pytest.approx(scores[key]) or task == "qa"
+    judged = engine.task.judged(pairs)
+    assert (judged is None) == (task == "qa")
+    if judged is not None:
+        assert judged.right.mean() == pytest.approx(scores["accuracy"], abs=0.05 if task == "ner" else 1e-9)
+        assert set(judged.row.tolist()) == set(range(len(pairs)))
+        detailed = dataclasses.replace(engine, task=engine.task.detailed())
+        evidence = detailed.task.evidence(detailed.evaluate(examples)[0])
+        np.testing.assert_allclose(evidence.judged().confidence, judged.confidence, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(evidence.judged().log_likelihood, judged.log_likelihood, rtol=0, atol=1e-5)
+
+
 # -- windows, batches, order -------------------------------------------------------------------------------------------
 
 
@@ -494,6 +544,7 @@ def test_written_and_opened_again_answers_with_the_same_bytes(
         data={},
         inputs={},
         computed={},
+        calibration={},
         card="",
     )
     reopened = engine_of(open_bundle(str(again)))

@@ -132,7 +132,7 @@ def test_the_model_is_the_one_that_learnt_all_rows(run: Run) -> None:
     (mine, _), (theirs, _) = saved.predict(final.train), final.engine.predict(final.train)
     np.testing.assert_array_equal(mine, theirs)
     stored = json.loads((run.out / "metrics.json").read_text())
-    assert stored == {"dev": run.result["dev"], "folds": run.result["folds"]}
+    assert stored == {key: run.result[key] for key in ("dev", "folds", "calibration")}
     assert [path.name for path in run.out.parent.iterdir()] == ["model"]
 
 
