@@ -31,7 +31,7 @@ HOSTILE = (
 )
 CALIBRATION = {
     "ece": 0.043,
-    "interval": [0.031, 0.058],
+    "intervals": {"ece": [0.031, 0.058]},
     "bins": [{"count": 9 * i, "confidence": 0.1 * i + 0.05, "accuracy": 0.09 * i} for i in range(10)],
 }
 

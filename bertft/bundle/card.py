@@ -95,6 +95,10 @@ def _scores(
     yield _table(("split", *task.headline, "support"), rows)
     yield _explained(scores, task)
     split, last = list(scores.items())[-1]
+    if calibration := last.get("calibration"):
+        error, (low, high) = calibration["ece"], calibration["intervals"]["ece"]
+        how = f"{100 * error:.1f} points on {split}, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        yield f"Its confidence is off by {how} (expected calibration error)."
     if per_label := last.get("per_label"):
         listed = sorted(per_label.items(), key=lambda item: -item[1]["support"])
         keys = ("precision", "recall", "f1")

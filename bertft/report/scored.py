@@ -96,7 +96,9 @@ def sentences(scores: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
             worst = (max if keys[0] in ERRORS else min)(some, key=lambda row: row[keys[0]])
             said.append(f"By {part.replace('_', ' ')} it is worst at {_of(worst)}: {shown(keys[0], worst[keys[0]])}.")
     if calibration := scores.get("calibration"):
-        said.append(f"Its confidence is off by {shown('ece', calibration['ece'])} points on average (ECE).")
+        sure = calibration.get("intervals", {}).get("ece")
+        bounds = f", {shown('ece', sure[0])} to {shown('ece', sure[1])} (95 % interval)" if sure else ""
+        said.append(f"Its confidence is off by {shown('ece', calibration['ece'])} points on average{bounds} (ECE).")
     return said
 
 
@@ -145,7 +147,7 @@ def _confused(cells: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 def _reliability(name: str, calibration: Mapping[str, Any]) -> list[dict[str, Any]]:
     note = f"Expected calibration error {shown('ece', calibration['ece'])}"
-    if sure := calibration.get("interval"):
+    if sure := calibration.get("intervals", {}).get("ece"):
         note += f" ({shown('ece', sure[0])} to {shown('ece', sure[1])})"
     note += ". Below the dashed line the model is surer than it should be."
     bins = calibration.get("bins") or []

@@ -221,6 +221,8 @@ def test_numbers_as_labels_are_in_their_order() -> None:
 
 def test_calibration_is_drawn_where_there_is_one() -> None:
     judged = reports.hostile()
-    assert "Is it right as often as it is sure?" in reports.page(judged)
+    page = reports.page(judged)
+    assert "Is it right as often as it is sure?" in page
+    assert "Expected calibration error 4.3 (3.1 to 5.8)" in page
     empty = {**judged.scores, "calibration": {"ece": 0.0, "bins": []}}
     assert "Is it right as often" not in reports.page(replace(judged, scores=empty))

@@ -202,6 +202,7 @@ def test_the_figures_are_those_of_the_metrics(trained: Callable[[str], Trained])
     for info in manifest["data"].values():
         assert info["sha256"] in read.text
         assert info["path"] not in read.text
+    assert f"off by {100 * metrics['test']['calibration']['ece']:.1f} points on test" in read.text
     for label, figures in metrics["test"]["per_label"].items():
         assert re.search(rf"\| `{label}` \| .* \| {figures['support']} \|", read.text)
 
