@@ -272,6 +272,9 @@ def _said(gold: Outcomes, task: Any, row: Row, what: Mapping[str, Any]) -> Any:
     value = what[key]
     if gold.kind == "answer":
         return value if value is None else str(value)
+    if value is None:
+        advice = "compare what is predicted without `--min-score`"
+        raise DataError("the answer of this record was withheld: it is null", place=row.place, help=advice)
     raw = tuple(map(str, value)) if isinstance(value, list) else str(value).strip()
     return task.target.plain(task.target.gold(raw, row.place))
 

@@ -130,6 +130,7 @@ def test_missing_and_superfluous_rows_are_named(cli: Run, data: Path, tmp_path: 
         ('{"text": "a"}\n', ["no field 'prediction'", "bad.jsonl:1"]),
         ('{"prediction": []}\n', ["is no prediction"]),
         ('{"prediction": {"answer": "x"}}\n', ["no 'label'"]),
+        ('{"prediction": {"label": null, "score": 0.2}}\n', ["withheld", "--min-score"]),
     ],
 )
 def test_what_is_no_prediction_is_exit_3(content: str, parts: list[str], cli: Run, data: Path, tmp_path: Path) -> None:
