@@ -25,7 +25,6 @@ app = typer.Typer(
     epilog="Example: bertft train ner --data train.conll --out my-ner && cat text | bertft predict my-ner | jq .",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("train")(train_command)

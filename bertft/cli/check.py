@@ -13,7 +13,12 @@ from bertft.errors import UsageError
 
 def check_command(
     recipe: Annotated[
-        str | None, typer.Argument(metavar="RECIPE", help="A shipped recipe (`bertft recipes`) or a YAML file.")
+        str | None,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped recipe (`bertft recipes`) or a YAML file.",
+            autocompletion=options.recipe_names,
+        ),
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="FILE", help="The training data: a file, a folder, or hub:owner/name.")

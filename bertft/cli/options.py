@@ -12,6 +12,14 @@ from bertft.errors import UsageError
 if TYPE_CHECKING:
     from bertft.recipe import Recipe
 
+
+def recipe_names(incomplete: str) -> list[str]:
+    """Return the shipped recipes that a shell may complete a name to."""
+    from bertft.recipe import shipped
+
+    return sorted(name for name in shipped() if name.startswith(incomplete))
+
+
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the recipe; repeatable.")
 ]

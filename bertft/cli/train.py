@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 def train_command(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A shipped recipe (`bertft recipes`) or a YAML file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A shipped recipe (`bertft recipes`) or a YAML file.",
+            autocompletion=options.recipe_names,
+        ),
     ],
     data: Annotated[str, typer.Option(metavar="FILE", help="The training data: a file, a folder, or hub:owner/name.")],
     dev: Annotated[

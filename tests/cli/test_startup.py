@@ -46,6 +46,19 @@ def commands() -> list[tuple[str, ...]]:
     return walk(typer.main.get_command(app), ())
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("bertft comp", ["compare"]), ("bertft train q", ["qa", "qa-v2"]), ("bertft predict m --on-error s", ["skip"])],
+)
+def test_a_shell_completes_commands_recipes_and_values(
+    words: str, expected: list[str], offline: dict[str, str]
+) -> None:
+    asked = {"_BERTFT_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    command = [sys.executable, "-m", "bertft"]
+    done = subprocess.run(command, env={**offline, **asked}, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == expected
+
+
 @pytest.mark.parametrize("command", commands(), ids=lambda c: " ".join(c) or "root")
 def test_help_imports_nothing_heavy(command: tuple[str, ...], offline: dict[str, str], tmp_path: Path) -> None:
     code, modules, out, err = watched(*command, "--help", env=offline, cwd=tmp_path)
