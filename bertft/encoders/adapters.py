@@ -124,7 +124,7 @@ def save(model: Any, directory: Path) -> None:
     from safetensors.torch import save_file
 
     folder = directory / FOLDER
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     save_file({f"base_model.model.{k}": v.cpu().contiguous() for k, v in state.items()}, folder / _WEIGHTS)
     config = model.peft_config["default"]

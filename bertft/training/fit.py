@@ -128,7 +128,10 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
     if recipe.unfreeze is not None:
-        callbacks.append(layers.Unfreezing(model, recipe.unfreeze))
+        unfreezing = layers.Unfreezing(model, recipe.unfreeze)
+        callbacks.append(unfreezing)
+        if arguments.max_steps <= 0 and (never := unfreezing.never(arguments.num_train_epochs)):
+            say(never)
     if arguments.activation_checkpointing and not model.supports_gradient_checkpointing:
         fact = f"trainer.gradient_checkpointing: transformers has none for {model.config.model_type}"
         raise UsageError(fact, help="smaller batches (`--set batch_tokens=512`) take less memory too")

@@ -5,6 +5,7 @@ The embeddings are depth 0, the lowest layer 1, and the head is one above the hi
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -99,6 +100,16 @@ class Unfreezing(TrainerCallback):
         self._step = step
         self._head = max(found.values())
         self._trained = [(found[name], p) for name, p in model.named_parameters() if p.requires_grad]
+
+    def never(self, epochs: float) -> str | None:
+        """Return which layers so many epochs leave as they are, as a person reads it; None where there are none."""
+        lowest = self._head - self._step * (math.ceil(epochs) - 1)
+        if lowest <= 0:
+            return None
+        layers = (
+            f"the lowest {lowest - 1} layers and " if lowest > 2 else "the lowest layer and " if lowest == 2 else ""
+        )
+        return f"unfreeze: {layers}the embeddings are not trained in {epochs:g} epochs"
 
     @override
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:

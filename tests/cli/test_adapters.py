@@ -50,7 +50,7 @@ def trained(recipe: Recipe, data: Path, out: Path) -> dict[str, Any]:
 
 
 def recipe(base: Path, peft: dict[str, Any], **more: Any) -> Recipe:
-    return Recipe(task="classify", model=str(base), peft=peft, trainer=settings(**more))
+    return Recipe(task="classify", model=str(base), calibrate="off", peft=peft, trainer=settings(**more))
 
 
 def moved(model: Any) -> None:

@@ -120,6 +120,21 @@ def test_layers_are_unfrozen_from_the_top(train: Any, base: BASE, monkeypatch: p
     assert [seen[i] for i in (0, 3, 4, 7, 8, 11)] == [{3}, {3}, {2, 3}, {2, 3}, {1, 2, 3}, {1, 2, 3}]
 
 
+@pytest.mark.parametrize(
+    ("step", "epochs", "said"),
+    [
+        (1, 4, None),
+        (2, 3, None),
+        (1, 3, "the embeddings are not trained in 3 epochs"),
+        (1, 2, "the lowest layer and the embeddings are not trained in 2 epochs"),
+        (1, 0.5, "the lowest 2 layers and the embeddings are not trained in 0.5 epochs"),
+    ],
+)
+def test_layers_that_are_never_unfrozen_are_named(base: BASE, step: int, epochs: float, said: str | None) -> None:
+    found = layers.Unfreezing(model_of(base("bert-uncased")), step).never(epochs)
+    assert (found or "").removeprefix("unfreeze: ") == (said or "")
+
+
 def test_in_the_first_epoch_the_head_alone_is_trained(train: Any, base: BASE) -> None:
     found = train(unfreeze=1, trainer__num_train_epochs=1, trainer__weight_decay=0.1)
     assert not changed(found, base("bert-uncased"))
