@@ -29,7 +29,7 @@ _RANK_RATIO = 10
 """LoRA's rates over those of full training: 5e-4 for RoBERTa-base (Hu et al. 2022, "LoRA", table 9), whose authors
 trained it in full at 1e-5 to 3e-5, and ours for that size at 5e-5."""
 _IA3_RATE = 3e-3
-"""Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning Is Better and Cheaper than In-Context Learning", 3.3."""
+"""Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning Is Better and Cheaper than In-Context Learning", 3.5."""
 
 # What gets an adapter, by the ends of the names of the linear layers. LoRA: queries and values (Hu et al. 2022, 4.2 and
 # table 5), or the one layer that makes them; (IA)^3: keys, values, and what the second feed-forward layer is given

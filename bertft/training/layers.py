@@ -92,7 +92,7 @@ def _by_depth(parameters: list[torch.Tensor], depth_of: dict[int, int]) -> Itera
 class Unfreezing(TrainerCallback):
     """Trains the head alone in the first epoch, then `step` layers more each epoch, from the top.
 
-    Howard and Ruder 2018, section 3.2, with a step of 1. What is frozen has no gradient, and the optimizer leaves it.
+    Howard and Ruder 2018, section 3.3, with a step of 1. What is frozen has no gradient, and the optimizer leaves it.
     """
 
     def __init__(self, model: Any, step: int) -> None:
