@@ -41,6 +41,8 @@ from bertft.errors import UsageError, did_you_mean
 
 MAX_BYTES = 256 * 1024
 """Of a recipe; PyYAML reads so much in seconds."""
+MAX_RANK = 4096
+"""Of an adapter; more than the width of any encoder that is fine-tuned with one is no low rank."""
 _MAX_DIGITS = 100  # of a whole number: a longer one is no setting, and not every number of Python's can hold it
 _INTEGER = re.compile(f"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")
 RESERVED = {
@@ -478,8 +480,8 @@ def _peft(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
             if key in values:
                 problems.append((f"peft.{key}", f"peft.{key}: ia3 has no rank, and none of its settings"))
         return found, problems
-    if found["r"] < 1:
-        problems.append(("peft.r", f"peft.r: {found['r']} is not 1 or more"))
+    if not 0 < found["r"] <= MAX_RANK:
+        problems.append(("peft.r", f"peft.r: {found['r']} is not between 1 and {MAX_RANK}"))
     if found["alpha"] is not None and not 0 < found["alpha"] < math.inf:
         problems.append(("peft.alpha", f"peft.alpha: {found['alpha']} is no number above 0"))
     if not 0 <= found["dropout"] < 1:

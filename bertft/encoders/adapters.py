@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft.errors import ModelError, UsageError, first_line
-from bertft.recipe import Peft
+from bertft.recipe import MAX_RANK, Peft
 
 if TYPE_CHECKING:
     import torch
@@ -26,8 +26,8 @@ FILES = ("adapter_config.json", "adapter_model.safetensors")
 _CONFIG, _WEIGHTS = FILES
 
 _RANK_RATIO = 10
-"""LoRA's rates over those of full training: 5e-4 for RoBERTa-base (Hu et al. 2022, "LoRA", table 9), whose authors
-trained it in full at 1e-5 to 3e-5, and ours for that size at 5e-5."""
+"""LoRA's rates over those of full training: 5e-4 for RoBERTa-base (Hu et al. 2022, "LoRA", table 9), where
+`encoders/families.py` has 5e-5."""
 _IA3_RATE = 3e-3
 """Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning Is Better and Cheaper than In-Context Learning", 3.5."""
 
@@ -69,19 +69,21 @@ def attach(model: Any, peft: Peft) -> None:
 
     Raises UsageError where `peft.targets` are no layers of the encoder.
     """
-    known, keys, last = _TARGETS.get(model.config.model_type, ((), (), ""))
-    ends = peft.targets or (known if peft.method != "ia3" else (*keys, last))
-    names = [name for name in _linear(model) if _ends(name, ends) and "attention.output." not in name]
+    linear = list(_linear(model))
+    query_value, key_value, last = _TARGETS.get(model.config.model_type, ((), (), None))
+    inner = [name for name in linear if last and _ends(name, [last]) and "attention.output." not in name]
     if peft.targets:
-        names = [name for name in _linear(model) if _ends(name, ends)]
-        if unknown := [end for end in ends if not any(_ends(name, [end]) for name in names)]:
-            there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in _linear(model)))
+        if unknown := [end for end in peft.targets if not any(_ends(name, [end]) for name in linear)]:
+            there = ", ".join(dict.fromkeys(name.rpartition(".")[2] for name in linear))
             raise UsageError(f"peft.targets: no linear layer is called {unknown[0]!r}", help=f"there are {there}")
-    settings: dict[str, Any] = {}
-    if peft.method == "ia3":
-        settings["feedforward_modules"] = [name for name in names if last and _ends(name, [last])]
+        names = [name for name in linear if _ends(name, peft.targets)]
+    elif peft.method == "ia3":
+        names = [name for name in linear if _ends(name, key_value) or name in inner]
     else:
-        settings |= {"r": peft.r, "lora_alpha": peft.alpha or 2 * peft.r, "lora_dropout": peft.dropout}
+        names = [name for name in linear if _ends(name, query_value)]
+    settings: dict[str, Any] = {"feedforward_modules": [name for name in inner if name in names]}
+    if peft.method != "ia3":
+        settings = {"r": peft.r, "lora_alpha": peft.alpha or 2 * peft.r, "lora_dropout": peft.dropout}
         settings["use_dora"] = peft.method == "dora"
     _inject(model, names, settings)
     body, new = f"{model.base_model_prefix}.", set(getattr(model, "bertft_new", ()))
@@ -156,6 +158,8 @@ def merge_own(model: Any, directory: Path) -> None:
             raise TypeError("the layers are no list of names")
         if not all(isinstance(value, int | float) for key, value in kept.items() if key != "feedforward_modules"):
             raise TypeError("a setting is no number")
+        if kept.get("r", 1) > MAX_RANK:
+            raise ValueError(f"a rank of {kept['r']}")
         if stored["peft_type"] not in ("LORA", "IA3"):
             raise ValueError(f"{stored['peft_type']!r:.100} is no adapter that bertft writes")
         state = load_file(folder / _WEIGHTS)

@@ -155,7 +155,7 @@ def test_the_share_and_the_rate_are_said(cli: Run, base: BASE, data: Path, tmp_p
         (["peft.methods=lora"], ["unknown key 'peft.methods'", "did you mean 'method'?"]),
         (["peft.method=lore"], ["peft.method: 'lore' is not lora | dora | ia3"]),
         (["peft.r=8"], ["peft names no method", "lora, dora, ia3"]),
-        (["peft.method=lora", "peft.r=0"], ["peft.r: 0 is not 1 or more"]),
+        (["peft.method=lora", "peft.r=0"], ["peft.r: 0 is not between 1 and 4096"]),
         (["peft.method=ia3", "peft.r=8"], ["peft.r: ia3 has no rank"]),
         (["peft.method=lora", "peft.dropout=1"], ["peft.dropout: 1.0 is not between 0 and 1"]),
         (["peft.method=lora", "peft.targets=query"], ["peft.targets: 'query' is not list or null"]),
@@ -256,6 +256,7 @@ def unmerged(base: BASE, data: Path, tmp_path_factory: pytest.TempPathFactory) -
         {"peft_type": "PROMPT_TUNING"},
         {"r": "8"},
         {"r": 3},
+        {"r": 10**9},
         {"use_dora": True},
     ],
 )
