@@ -10,6 +10,10 @@ A recipe holds what a run is, not where its data lies:
     batch_tokens: null        # tokens of a training batch, of all processes; null: see `training/sampling.py`
     calibrate: auto           # fit a temperature on dev, and keep it where it helps; off: never
     checkpoint_minutes: 15    # a checkpoint so often, besides those of `trainer.save_strategy`; null: none
+    layer_decay: null         # each layer's learning rate is so much of the next one's, below the head; 1: the same
+    freeze: null              # what is not trained: embeddings, or a number: also so many of the lowest layers
+    unfreeze: null            # the head alone at first, then so many layers more each epoch, from the top
+    peft: {}                  # adapters instead of all weights: {method: lora}; see `Peft`
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
     trainer: {}               # transformers.TrainingArguments, verbatim
@@ -37,6 +41,8 @@ from bertft.errors import UsageError, did_you_mean
 
 MAX_BYTES = 256 * 1024
 """Of a recipe; PyYAML reads so much in seconds."""
+MAX_RANK = 4096
+"""Of an adapter; more than the width of any encoder that is fine-tuned with one is no low rank."""
 _MAX_DIGITS = 100  # of a whole number: a longer one is no setting, and not every number of Python's can hold it
 _INTEGER = re.compile(f"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")
 RESERVED = {
@@ -49,8 +55,24 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
-_SECTIONS = ("metrics", "columns", "options", "trainer")
+_SECTIONS = ("metrics", "columns", "options", "peft", "trainer")
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
+
+
+@dataclass(frozen=True, slots=True)
+class Peft:
+    """The section `peft:`, which trains adapters beside frozen weights: the package of that name has them."""
+
+    method: Literal["lora", "dora", "ia3"]
+    """Hu et al. 2022; Liu et al. 2024, "DoRA"; Liu et al. 2022, "(IA)^3": no rank, and none of its settings."""
+    r: int = 16
+    alpha: float | None = None
+    """The adapter's output is multiplied by `alpha / r`; None: twice the rank."""
+    dropout: float = 0.0
+    targets: list[str] | None = None
+    """The ends of the names of the layers; None: those that `encoders/adapters.py` has for the family."""
+    merge: bool = True
+    """Whether the model that is written is a plain one, with the adapters added to its weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +87,20 @@ class Recipe:
     batch_tokens: int | None = None
     checkpoint_minutes: float | None = 15.0
     calibrate: Literal["auto", "off"] = "auto"
+    layer_decay: float | None = None
+    freeze: int | Literal["embeddings"] | None = None
+    unfreeze: int | None = None
+    peft: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def adapters(self) -> Peft | None:
+        """The section `peft`, None where all weights are trained."""
+        return Peft(**self.peft) if self.peft else None
 
     def to_yaml(self) -> str:
         """Return YAML that `load` reads back to an equal recipe."""
@@ -393,6 +424,9 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
                 known["trainer"][key] = _trainer_value(key, value)
             except ValueError as error:
                 problems.append((f"trainer.{key}", f"trainer.{key}: {error}"))
+    if known.get("peft"):
+        known["peft"], wrong = _peft(known["peft"])
+        problems += wrong
     if "task" not in known and "task" not in values:
         problems.append(("task", "the recipe names no `task`"))
     if problems:
@@ -407,9 +441,52 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     if recipe.batch_tokens is not None and "per_device_train_batch_size" in recipe.trainer:
         fact = "batch_tokens and trainer.per_device_train_batch_size both say how large a batch is; set one of them"
         _fail([("batch_tokens", fact)], lines, name)
+    if recipe.layer_decay is not None and not 0 < recipe.layer_decay <= 1:
+        _fail([("layer_decay", f"layer_decay: {recipe.layer_decay} is not more than 0 and at most 1")], lines, name)
+    for key, number in (("freeze", recipe.freeze), ("unfreeze", recipe.unfreeze)):
+        if isinstance(number, int) and number < 1:
+            _fail([(key, f"{key}: {number} is not 1 or more; null is none")], lines, name)
+        if number is not None and recipe.peft:
+            fact = f"{key}: with adapters (`peft`) the encoder is frozen anyway; leave one of them out"
+            _fail([(key, fact)], lines, name)
     if not 0 <= recipe.seed < 2**32:
         _fail([("seed", f"seed: {recipe.seed} is not between 0 and {2**32 - 1}")], lines, name)
     return recipe
+
+
+def _peft(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the section `peft` with its defaults put in, and what is wrong with it: key and sentence."""
+    hints = typing.get_type_hints(Peft)
+    found: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Peft) if f.name != "method"}
+    problems = []
+    for key, value in values.items():
+        try:
+            if key not in hints:
+                problems.append((f"peft.{key}", _unknown(f"peft.{key}", key, hints)))
+                continue
+            found[key] = coerce(value, hints[key])
+            ends = found[key] if key == "targets" else None
+            if ends is not None and not (ends and all(isinstance(end, str) for end in ends)):
+                raise ValueError(f"{value!r:.200} is no list of names")
+        except ValueError as error:
+            problems.append((f"peft.{key}", f"peft.{key}: {error}"))
+    if problems:
+        return found, problems
+    if "method" not in found:
+        return found, [("peft", f"peft names no method; methods are {', '.join(typing.get_args(hints['method']))}")]
+    if found["method"] == "ia3":
+        for key in ("r", "alpha", "dropout"):
+            del found[key]
+            if key in values:
+                problems.append((f"peft.{key}", f"peft.{key}: ia3 has no rank, and none of its settings"))
+        return found, problems
+    if not 0 < found["r"] <= MAX_RANK:
+        problems.append(("peft.r", f"peft.r: {found['r']} is not between 1 and {MAX_RANK}"))
+    if found["alpha"] is not None and not 0 < found["alpha"] < math.inf:
+        problems.append(("peft.alpha", f"peft.alpha: {found['alpha']} is no number above 0"))
+    if not 0 <= found["dropout"] < 1:
+        problems.append(("peft.dropout", f"peft.dropout: {found['dropout']} is not between 0 and 1"))
+    return found, problems
 
 
 def _reserved(key: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from bertft.bundle import limits, metadata
 from bertft.console import shown
+from bertft.encoders import adapters
 from bertft.encoders.load import Checkpoint
 from bertft.errors import inline
 from bertft.recipe import Recipe
@@ -60,7 +61,7 @@ def render(
         _table(("split", "file", "rows", "sha256"), files),
         "## Use",
         "    bertft predict MODEL input\n    bertft eval MODEL --data test-file",
-        *_plain(task),
+        *_plain(task, adapter=_keeps_adapter(recipe)),
         "## Training",
         _table(("setting", "value"), _settings(recipe, window, computed)),
         f"Trained with seed {recipe.seed}; `recipe.yaml` repeats the run."
@@ -154,6 +155,12 @@ def _settings(recipe: Recipe, window: WindowSize, computed: Mapping[str, Any]) -
     for key in _SETTINGS:
         if (value := recipe.trainer.get(key)) is not None:
             yield f"`{key}`", _inert(str(value))
+    for key in ("layer_decay", "freeze", "unfreeze"):
+        if (value := getattr(recipe, key)) is not None:
+            yield f"`{key}`", _inert(str(value))
+    for key, value in recipe.peft.items():
+        if value is not None:
+            yield f"`peft.{key}`", _inert(str(value))
     if recipe.batch_tokens is not None:
         yield "`batch_tokens`", f"{recipe.batch_tokens:,}"
     yield "window", f"{window.length:,} tokens, neighbours share {window.stride:,}"
@@ -163,7 +170,11 @@ def _settings(recipe: Recipe, window: WindowSize, computed: Mapping[str, Any]) -
             yield key, _inert(str(computed[key]))
 
 
-def _plain(task: Task[Any, Any, Any]) -> Iterator[str]:
+def _keeps_adapter(recipe: Recipe) -> bool:
+    return recipe.adapters is not None and not recipe.adapters.merge
+
+
+def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]:
     """Yield what plain transformers can do with the model, how, and what it cannot."""
     head = task.head()
     lines = [f"In plain transformers: `{head.architecture}.from_pretrained(MODEL)` gives the same logits."]
@@ -171,6 +182,11 @@ def _plain(task: Task[Any, Any, Any]) -> Iterator[str]:
         lines = [
             f"**Plain transformers cannot express this model**: its head reads the {head.pooling} over the tokens "
             f"(`options.pooling`), where `{head.architecture}` reads the first one and gives other logits."
+        ]
+    elif adapter:
+        lines = [
+            f"`{head.architecture}.from_pretrained(MODEL)` alone is the encoder as it was, which gives other logits: "
+            f"with the adapter in `{adapters.FOLDER}/` on it, they are the same."
         ]
     if head.crf is not None:
         lines.append(
@@ -181,10 +197,10 @@ def _plain(task: Task[Any, Any, Any]) -> Iterator[str]:
     )
     yield " ".join(lines)
     if head.pooling == "cls":
-        yield _code(task)
+        yield _code(task, adapter=adapter)
 
 
-def _code(task: Task[Any, Any, Any]) -> str:
+def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
     """Return a program that asks the model something without bertft."""
     architecture, problem = task.head().architecture, task.head().problem_type
     given, answer = '"A text."', "model.config.id2label[int(logits.argmax())]"
@@ -207,11 +223,13 @@ def _code(task: Task[Any, Any, Any]) -> str:
         (
             "```python",
             "import torch",
+            *(["from peft import PeftModel"] if adapter else []),
             f"from transformers import AutoTokenizer, {architecture}",
             "",
             'name = "."  # this directory, or the name of its repository',
             "tokenizer = AutoTokenizer.from_pretrained(name)",
             f"model = {architecture}.from_pretrained(name)",
+            *([f'model = PeftModel.from_pretrained(model, f"{{name}}/{adapters.FOLDER}")'] if adapter else []),
             f'inputs = tokenizer({given}, return_tensors="pt")',
             "with torch.no_grad():",
             f"    logits = {logits}",

@@ -31,7 +31,7 @@ GRAPHS: dict[Dtype, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": 
 """The file that is run in each precision: bf16 is made of fp32 as it is loaded."""
 _MANIFEST = "export.json"
 _PARAMETERS = "decoding.safetensors"
-_WEIGHTS = ("model.safetensors", "bertft_head.safetensors")
+_WEIGHTS = ("model.safetensors", "bertft_head.safetensors", "adapter/adapter_model.safetensors")
 _FORMAT = 1
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft.bundle.download import downloaded
-from bertft.encoders import load
+from bertft.encoders import adapters, load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import ModelError, UsageError, first_line, inline
@@ -69,7 +69,10 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
 
     model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
     heads.attach(model, pooling=head.pooling, crf=head.crf)
-    return model, heads.load_own(model, Path(checkpoint.location)) and kept
+    directory = Path(checkpoint.location)
+    if (directory / MANIFEST).is_file():
+        adapters.merge_own(model, directory)
+    return model, heads.load_own(model, directory) and kept
 
 
 def default_window(tokenizer: Tokenizer | Stored, length: int | None, stride: int | None) -> WindowSize:
@@ -115,7 +118,9 @@ def write(
     from bertft import heads
 
     directory.mkdir(parents=True, exist_ok=True)
-    heads.save(model, directory)
+    heads.save(model, directory, adapters.plain_state(model))
+    if adapters.is_on(model):
+        adapters.save(model, directory)
     tokenizer.pretrained.save_pretrained(directory)
     manifest = {
         "format": FORMAT,
@@ -130,7 +135,7 @@ def write(
         "encoding": recipe.encoding,
         "seed": recipe.seed,
         "data": dict(data),
-        "versions": versions(),
+        "versions": versions() | (versions(["peft"]) if recipe.peft else {}),
         "computed": dict(computed),
         "calibration": dict(calibration),
         "inputs": dict(inputs),

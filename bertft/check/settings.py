@@ -15,7 +15,10 @@ from typing import Any
 
 from bertft.check.findings import Finding, Severity, finding
 
-_RATES = (5e-6, 5e-4)  # somewhat wider than what is published
+RATES = (5e-6, 5e-4)
+"""Somewhat wider than what is published."""
+ADAPTER_RATES = (5e-5, 1e-2)
+"""Of LoRA and (IA)^3: 2e-4 to 5e-4 (Hu et al. 2022, table 9) and 3e-3 (Liu et al. 2022, section 3.5)."""
 _USUAL_BATCH = 32
 _EPOCHS = (1, 20)
 _STEPS, _FEW_STEPS = 30, 100
@@ -67,7 +70,13 @@ def parameters(config: Mapping[str, Any]) -> Parameters | None:
 
 
 def check_settings(
-    trainer: Mapping[str, Any], size: Size, *, rate: float, encoder: Parameters | None, path: str
+    trainer: Mapping[str, Any],
+    size: Size,
+    *,
+    rate: float,
+    encoder: Parameters | None,
+    path: str,
+    usual: tuple[float, float] = RATES,
 ) -> list[Finding]:
     """Return what about the settings is out of the ordinary, and a note of what the run will take."""
     epochs, given = float(trainer.get("num_train_epochs", 3)), int(trainer.get("max_steps", -1))
@@ -77,10 +86,10 @@ def check_settings(
     steps = given if given > 0 else math.ceil(an_epoch * epochs)
     found = []
     scale = math.sqrt(max(batch, _USUAL_BATCH) / _USUAL_BATCH)
-    if not _RATES[0] <= rate <= _RATES[1] * scale:
-        high = rate > _RATES[1]
+    if not usual[0] <= rate <= usual[1] * scale:
+        high = rate > usual[1]
         message = f"trainer.learning_rate {rate:g} is {'higher' if high else 'lower'} than what is known to work, "
-        message += f"{_RATES[0]:g} to {_RATES[1] * scale:.2g}"
+        message += f"{usual[0]:g} to {usual[1] * scale:.2g}"
         found.append(finding("train-rate", "warning", message))
     if given <= 0 and not _EPOCHS[0] <= epochs <= _EPOCHS[1]:
         message = f"trainer.num_train_epochs {epochs:g}: {'less than 1' if epochs < 1 else 'more than 20'}"

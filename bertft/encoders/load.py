@@ -219,6 +219,7 @@ def load_model(
         )
     if not keeps:  # as many labels as before, but others: the old ones' weights would pass for a new head
         _forget(output_layer(model), getattr(model.config, "initializer_range", 0.02))
+    model.bertft_new = unset  # what training in part must train all the same
     kept = keeps and not any(not key.startswith(body) for key in unset)
     if kept and labels and old != list(labels):
         _reorder(model, [old.index(label) for label in labels])

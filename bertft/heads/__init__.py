@@ -36,12 +36,16 @@ def own_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: value for name, value in model.state_dict().items() if name.startswith(_PREFIX)}
 
 
-def save(model: Any, directory: Path) -> None:
-    """Write a model: plain transformers files, and `FILE` where a head has weights of its own."""
+def save(model: Any, directory: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
+    """Write a model: plain transformers files, and `FILE` where a head has weights of its own.
+
+    `state` has the weights, where they are not those of the model's own `state_dict`.
+    """
     from safetensors.torch import save_file
 
     own = own_weights(model)
-    model.save_pretrained(directory, state_dict={k: v for k, v in model.state_dict().items() if k not in own})
+    given = model.state_dict() if state is None else state
+    model.save_pretrained(directory, state_dict={k: v for k, v in given.items() if k not in own})
     if own:
         save_file({name: value.cpu().contiguous() for name, value in own.items()}, directory / FILE)
 

@@ -33,7 +33,7 @@ from bertft.console import command, detail, is_main_process, muted, say, warn
 from bertft.data import formats, parts
 from bertft.data.formats import Format
 from bertft.data.row import Place, Row
-from bertft.encoders import families, load, stored
+from bertft.encoders import adapters, families, load, stored
 from bertft.encoders.stored import Stored
 from bertft.errors import DataError, first_line, inline
 from bertft.recipe import Recipe, check_options
@@ -256,11 +256,12 @@ def _check_settings(
     mean = max(1, round(tokens / rows))
     lengths, windows = np.full(rows, mean), np.ones(rows, dtype=np.int64)
     _, batch = sampling.batch_size(recipe, lengths, windows, tags=task.name == "ner")
-    base = families.learning_rate(encoder.settings)
+    base = adapters.learning_rate(recipe.adapters, families.learning_rate(encoder.settings))
     rate = float(recipe.trainer.get("learning_rate", sampling.learning_rate(base, batch)))
     size = settings.Size(rows, tokens, batch, round(batch * mean))
     known = settings.parameters(encoder.config)
-    return settings.check_settings(recipe.trainer, size, rate=rate, encoder=known, path=path)
+    usual = settings.ADAPTER_RATES if recipe.peft else settings.RATES
+    return settings.check_settings(recipe.trainer, size, rate=rate, usual=usual, encoder=known, path=path)
 
 
 def found_quietly(recipe: Recipe, *, data: str, **files: Any) -> tuple[list[Finding], str]:
@@ -295,7 +296,8 @@ def tell_of_run(recipe: Recipe, task: Task[Any, Any, Any], train: TrainRows, oth
     def found() -> list[Finding]:
         rate = float(recipe.trainer["learning_rate"])
         size = settings.Size(train.rows, 0, batch, 0)
-        worst = settings.check_settings(recipe.trainer, size, rate=rate, encoder=None, path=train.path)
+        usual = settings.ADAPTER_RATES if recipe.peft else settings.RATES
+        worst = settings.check_settings(recipe.trainer, size, rate=rate, usual=usual, encoder=None, path=train.path)
         few = sum(len(examples) for *_, examples in others) <= _SHORT_ROWS
         return worst + (check_between(task, others, train.keys) if few else [])
 

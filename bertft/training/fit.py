@@ -15,12 +15,14 @@ import transformers
 from bertft import signals
 from bertft.bundle import store
 from bertft.console import ERRORS, is_main_process, say, warn
+from bertft.encoders import adapters
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError, UsageError, first_line
 from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
-from bertft.training import checkpoints, cpu, parallel, reporters
+from bertft.recipe import Recipe
+from bertft.training import checkpoints, cpu, layers, parallel, reporters
 from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
@@ -29,6 +31,11 @@ from bertft.training.trainer import Collator, Drawn, EncoderTrainer
 
 _LOGGED = 0.02
 """Of all steps: so often the loss is logged, for learning curves and reporters. Each time waits for the device."""
+_RENAMED = {
+    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+}
+"""Settings under the names that everybody knows, of which transformers warns."""
 _ON_SIGNAL = "stopping: the checkpoint is written at the end of this step (again to leave without it)"
 
 
@@ -71,6 +78,7 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
         fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.encoder.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
+    _choose_weights(model, recipe)
     settings, precision = _with_precision(recipe.trainer, chosen, model.config)
     if chosen.type == "cpu":
         cpu.speed_up(model)
@@ -88,6 +96,9 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
         "restore_callback_states_from_checkpoint": True,  # what early stopping has counted
     }
     save_limit = settings.pop("save_total_limit", None)
+    for old, new in _RENAMED.items():
+        if old in settings:
+            settings[new] = settings.pop(old)
     with _settings():
         arguments = transformers.TrainingArguments(
             output_dir=str(folder),
@@ -116,6 +127,14 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
     callbacks: list[transformers.TrainerCallback] = [progress]
     if recipe.early_stopping is not None and arguments.load_best_model_at_end:
         callbacks.append(transformers.EarlyStoppingCallback(recipe.early_stopping))
+    if recipe.unfreeze is not None:
+        unfreezing = layers.Unfreezing(model, recipe.unfreeze)
+        callbacks.append(unfreezing)
+        if arguments.max_steps <= 0 and (never := unfreezing.never(arguments.num_train_epochs)):
+            say(never)
+    if arguments.activation_checkpointing and not model.supports_gradient_checkpointing:
+        fact = f"trainer.gradient_checkpointing: transformers has none for {model.config.model_type}"
+        raise UsageError(fact, help="smaller batches (`--set batch_tokens=512`) take less memory too")
     dev = job.dev.examples if job.dev else []
     facts: dict[str, Any] = {
         "precision": precision,
@@ -134,6 +153,7 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
             request=request,
             facts=facts,
             save_limit=save_limit,
+            layer_decay=recipe.layer_decay,
             save_seconds=None if recipe.checkpoint_minutes is None else 60 * recipe.checkpoint_minutes,
             model=model,
             args=arguments,
@@ -161,10 +181,26 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
             f"trainer.report_to: {first_line(error)}", help="without it: `--set trainer.report_to=none`"
         ) from error
     model.eval()
+    if recipe.adapters is not None and recipe.adapters.merge:
+        adapters.merge(model)
     if (scale := job.task.scale) is not None:
         fold_scale(model, scale.mean, scale.deviation)
         engine = replace(engine, task=job.task.unscaled())
     return Trained(model, engine, facts, trainer.state.log_history)
+
+
+def _choose_weights(model: Any, recipe: Recipe) -> None:
+    """Freeze what the recipe does not train, put adapters in where it asks for them, and say how much is trained.
+
+    Raises UsageError where the encoder has no such layers, or several processes would have to agree on them.
+    """
+    if recipe.unfreeze is not None and parallel.is_started():
+        raise UsageError("unfreeze: layers are unfrozen in one process", help="start it without `--processes`")
+    if recipe.adapters is not None:
+        adapters.attach(model, recipe.adapters)
+    layers.freeze(model, recipe.freeze)
+    if recipe.adapters is not None or recipe.freeze is not None:
+        say(layers.trainable(model))
 
 
 def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> tuple[dict[str, Any], str]:

@@ -14,8 +14,7 @@ from bertft.check.examples import keys
 from bertft.console import recorded, say, warn
 from bertft.data import formats, parts
 from bertft.data.row import Place
-from bertft.encoders import load
-from bertft.encoders.families import learning_rate
+from bertft.encoders import adapters, families, load
 from bertft.encoders.load import Checkpoint, Tokenizer
 from bertft.errors import DataError, UsageError, inline
 from bertft.inference.engine import LOOK_AHEAD
@@ -43,6 +42,8 @@ class Encoder:
         """Load what the recipe names; raises ModelError, or UsageError for a window that cannot be."""
         checkpoint = load.resolve(recipe.model, allow_pickle=allow_pickle)
         config = load.load_config(checkpoint)
+        if recipe.adapters is not None:
+            adapters.check(recipe.adapters, config)
         tokenizer = load.load_tokenizer(checkpoint, config, presplit=presplit)
         window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
         return cls(checkpoint, config, tokenizer, window)
@@ -119,6 +120,8 @@ def plan(
             task, path, use=use, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
         )
 
+    if recipe.adapters is not None:
+        adapters.check_installed("`peft:` in the recipe")
     for key in ("num_train_epochs", sampling.SIZE, "gradient_accumulation_steps"):
         if recipe.trainer.get(key, 1) <= 0:
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
@@ -249,7 +252,8 @@ def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:
 
 def _complete(recipe: Recipe, encoder: Encoder, examples: float) -> Recipe:
     """Return the recipe with the learning rate of such an encoder and batches of so many examples, if it has none."""
-    rate = sampling.learning_rate(learning_rate(encoder.config), examples)
+    full = families.learning_rate(encoder.config)
+    rate = sampling.learning_rate(adapters.learning_rate(recipe.adapters, full), examples)
     return replace(recipe, trainer={"learning_rate": rate, "report_to": "none", **_consistent(recipe.trainer)})
 
 

@@ -307,7 +307,8 @@ def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
     files = {f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in data.items()}
-    versions = {f"version of {name}": version for name, version in store.versions().items()}
+    made_with = store.versions() | (store.versions(["peft"]) if recipe.peft else {})
+    versions = {f"version of {name}": version for name, version in made_with.items()}
     return {**settings, **files, **versions, "processes": int(os.environ.get("WORLD_SIZE", "1"))}
 
 

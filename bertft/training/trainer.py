@@ -19,7 +19,7 @@ from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import free_memory, out_of_memory, outputs
 from bertft.tasks.base import Objective, Window
-from bertft.training import losses, parallel
+from bertft.training import layers, losses, parallel
 from bertft.training.items import Items
 from bertft.training.progress import Progress
 from bertft.training.resumable import ResumableTrainer
@@ -87,11 +87,13 @@ class EncoderTrainer(ResumableTrainer):
         progress: Progress,
         objective: Objective,
         batches: Batches | None,
+        layer_decay: float | None = None,
         request: signals.Request | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(compute_loss_func=self._loss, request=request, **arguments)
         self._request = request
+        self._layer_decay = layer_decay
         self._begun: list[dict[str, Any]] = []
         """The micro-batches of this step, so far."""
         self._part: dict[str, Any] = {}
@@ -117,6 +119,14 @@ class EncoderTrainer(ResumableTrainer):
             persistent_workers=self.args.dataloader_persistent_workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
         )
+
+    @override
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made and self._layer_decay is not None:
+            layers.decay_rates(optimizer, self.model, self._layer_decay)
+        return optimizer
 
     @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
