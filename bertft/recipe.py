@@ -17,6 +17,7 @@ A recipe holds what a run is, not where its data lies:
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
     trainer: {}               # transformers.TrainingArguments, verbatim
+    search: {}                # what `bertft sweep` tries: keys as `--set` has them (`training/space.py`)
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
-_SECTIONS = ("metrics", "columns", "options", "peft", "trainer")
+_SECTIONS = ("metrics", "columns", "options", "peft", "trainer", "search")
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
 
 
@@ -96,6 +97,7 @@ class Recipe:
     encoding: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     trainer: dict[str, Any] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
 
     @property
     def adapters(self) -> Peft | None:
@@ -106,6 +108,8 @@ class Recipe:
         """Return YAML that `load` reads back to an equal recipe."""
         values = dataclasses.asdict(self)
         values["metrics"] = list(self.metrics)
+        if not self.search:
+            del values["search"]
         text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
         # written raw, some would be the end of a line to PyYAML, others (bidi controls) lie about what stands there
         if not text.replace("\n", "").isprintable():
@@ -159,6 +163,15 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         lines.pop(_override(values, override), None)
     return _build(values, lines, name)
+
+
+def override(recipe: Recipe, settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe with values for keys as `--set` names them; raises UsageError for those that cannot be."""
+    values = dataclasses.asdict(recipe)
+    values["metrics"] = list(recipe.metrics)
+    for key, value in settings.items():
+        _put(values, key, value)
+    return _build(values, {}, recipe.task)
 
 
 def check_options(recipe: Recipe, options_class: type) -> Recipe:
@@ -382,6 +395,11 @@ def _override(values: dict[str, Any], override: str) -> str:
     key, found, value = override.partition("=")
     if not found or not key:
         raise UsageError(f"--set {override!r} is not KEY=VALUE", help="for example `--set trainer.num_train_epochs=5`")
+    _put(values, key, value)
+    return key
+
+
+def _put(values: dict[str, Any], key: str, value: object) -> None:
     section, _, rest = key.partition(".")
     if rest:
         if values.get(section) is None:
@@ -392,7 +410,6 @@ def _override(values: dict[str, Any], override: str) -> str:
         inner[rest] = value
     else:
         values[section] = value
-    return key
 
 
 def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recipe:
@@ -412,6 +429,8 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
                 known[key] = tuple(coerce(metric, str) for metric in known[key])
             elif key == "columns":
                 known[key] = {str(role): str(column) for role, column in known[key].items()}
+            elif key == "search":
+                known[key] = {name: _scalar(way) if isinstance(way, str) else way for name, way in known[key].items()}
         except ValueError as error:
             problems.append((key, f"{key}: {error}"))
     for key, value in list((known.get("trainer") or {}).items()):

@@ -140,7 +140,7 @@ def write(
         "calibration": dict(calibration),
         "inputs": dict(inputs),
     }
-    _write_json(directory / MANIFEST, manifest)
+    write_manifest(directory, manifest)
     write_metrics(directory, metrics)
     (directory / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
     (directory / "README.md").write_text(card, encoding="utf-8")
@@ -149,6 +149,11 @@ def write(
 def write_metrics(directory: Path, metrics: Mapping[str, Any]) -> None:
     """Write `metrics.json` of a bundle."""
     _write_json(directory / "metrics.json", metrics)
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Write `bertft.json` of a bundle."""
+    _write_json(directory / MANIFEST, manifest)
 
 
 def open_bundle(name: str, *, allow_pickle: bool = False) -> Bundle:

@@ -17,6 +17,7 @@ from bertft.cli.models import models_command
 from bertft.cli.predict import predict_command
 from bertft.cli.push import push_command
 from bertft.cli.recipes import recipes
+from bertft.cli.sweep import sweep_command
 from bertft.cli.train import train_command
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("train")(train_command)
+app.command("sweep")(sweep_command)
 app.command("check")(check_command)
 app.command("eval")(eval_command)
 app.command("compare")(compare_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,6 +42,31 @@ def seed_table(found: Mapping[str, Any]) -> str:
     rows += [(name, *(shown(key, found[split][name][key]) for split, key in columns)) for name in ("mean", "sd")]
     told = f"seed {found['best']} is the best by dev {found['metric']}, and is the model"
     return "\n".join((aligned([("seed", *map(" ".join, columns)), *rows]), f"{told}; another run gives the mean"))
+
+
+def sweep_table(found: Mapping[str, Any]) -> str:
+    """Return the trials of a sweep, one a row, and which is the best."""
+    trials, metric = found["trials"], found["metric"]
+    keys = list(trials[0]["params"])
+    rows = [
+        (
+            str(one["number"]),
+            *(setting(one["params"].get(key)) for key in keys),
+            "" if one["score"] is None else shown(metric, one["score"]),
+            one["state"] + (f", as {one['same_as']}" if "same_as" in one else ""),
+            f"{one['seconds']:.0f}",
+        )
+        for one in trials
+    ]
+    told = f"trial {found['best']['number']} is the best by dev {metric}, and is the model"
+    return "\n".join((aligned([("trial", *keys, metric, "state", "seconds"), *rows]), told))
+
+
+def setting(value: object) -> str:
+    """Return the value of a key as people read it."""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return inline(value) if isinstance(value, str) else json.dumps(value)
 
 
 def detail_tables(scores: Mapping[str, Any]) -> str:

@@ -23,10 +23,18 @@ from bertft.training.checkpoints import settle
 
 _INPUTS = "inputs.json"
 _LOCK = "lock"
-_WHOLE = ("checkpoint-*", "[0-9]*/checkpoint-*")
-"""Where checkpoints stand that are whole: of the run, or of one of its seeds."""
 SEEDS = "seeds.json"
 """The scores of the models that a run of several seeds has made."""
+TRIALS = "trials"
+"""Where the runs of a sweep write, by their numbers."""
+_WORTH_KEEPING = (
+    "checkpoints/checkpoint-*",
+    "checkpoints/[0-9]*/checkpoint-*",
+    SEEDS,
+    f"{TRIALS}/*.partial/checkpoints/checkpoint-*",
+    f"{TRIALS}/*/{MANIFEST}",
+)
+"""What a run can go on from: whole checkpoints (its own, those of a seed or a trial), and what is done."""
 _PUBLISHED = "published"
 """Holds the inode of the bundle that has become, or is about to become, the model."""
 
@@ -36,6 +44,8 @@ class RunDirectory:
     """The directories of one run. In a run of several processes only the main one writes."""
 
     target: Path
+    part: bool = False
+    """Whether it is a part of another run, which says how both go on."""
 
     @property
     def partial(self) -> Path:
@@ -115,9 +125,9 @@ class RunDirectory:
             try:
                 yield
             finally:
-                whole = any(any(self.checkpoints.glob(place)) for place in _WHOLE)
-                if whole or (self.partial / SEEDS).is_file():
-                    warn(f"the run so far is in {str(self.partial)!r}; {self._continuing()}")
+                if any(any(self.partial.glob(place)) for place in _WORTH_KEEPING):
+                    if not self.part:
+                        warn(f"the run so far is in {str(self.partial)!r}; {self._continuing()}")
                 else:
                     shutil.rmtree(self.partial, ignore_errors=True)
 

@@ -27,7 +27,7 @@ from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
-from bertft.training.trainer import Collator, Drawn, EncoderTrainer
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Watch
 
 _LOGGED = 0.02
 """Of all steps: so often the loss is logged, for learning curves and reporters. Each time waits for the device."""
@@ -50,8 +50,12 @@ class Trained:
     """What Trainer has logged: losses and dev metrics, each with its epoch and step."""
 
 
-def fit(job: Job, folder: Path, *, device: str, resume: bool = False, resumable: bool = True) -> Trained:
+def fit(
+    job: Job, folder: Path, *, device: str, resume: bool = False, resumable: bool = True, watch: Watch | None = None
+) -> Trained:
     """Train, with checkpoints in `folder`, and return the best model.
+
+    `watch` is given each evaluation's number and its score, and may end the training by what it raises.
 
     With `resumable`, SIGINT and SIGTERM end it by Interrupted when a checkpoint is written. Raises UsageError for a
     device that is not there or a `resume` in another precision, ModelError for a checkpoint that cannot be trained,
@@ -61,12 +65,14 @@ def fit(job: Job, folder: Path, *, device: str, resume: bool = False, resumable:
     if not resumable:
         if resume:
             say("trainer.save_only_model: nothing is kept to resume from, so this starts at the beginning")
-        return _fit(job, folder, None, device=device, resume=False)
+        return _fit(job, folder, None, device=device, resume=False, watch=watch)
     with signals.deferred(_ON_SIGNAL if is_main_process() else "") as request:
-        return _fit(job, folder, request, device=device, resume=resume)
+        return _fit(job, folder, request, device=device, resume=resume, watch=watch)
 
 
-def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str, resume: bool) -> Trained:
+def _fit(
+    job: Job, folder: Path, request: signals.Request | None, *, device: str, resume: bool, watch: Watch | None
+) -> Trained:
     recipe, subwords = job.recipe, job.encoder.tokenizer.subwords
     chosen = choose_device(_visible(device))
     transformers.set_seed(recipe.seed)
@@ -85,12 +91,11 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()  # of saving; the progress line says enough
-    chosen_by = (settings.get("metric_for_best_model") or job.task.best_metric).removeprefix("eval_")
     defaults = {
         "disable_tqdm": True,
         "logging_steps": _LOGGED,
-        "metric_for_best_model": f"eval_{chosen_by}",
-        "greater_is_better": chosen_by not in ERRORS,
+        "metric_for_best_model": f"eval_{job.metric}",
+        "greater_is_better": job.metric not in ERRORS,
         "use_cpu": chosen.type == "cpu",
         "logging_nan_inf_filter": False,  # it waits for the device each step; `Progress` looks at the losses
         "restore_callback_states_from_checkpoint": True,  # what early stopping has counted
@@ -151,6 +156,7 @@ def _fit(job: Job, folder: Path, request: signals.Request | None, *, device: str
             objective=objective,
             batches=batches,
             request=request,
+            watch=watch,
             facts=facts,
             save_limit=save_limit,
             layer_decay=recipe.layer_decay,

@@ -70,6 +70,11 @@ class Job:
     labels: Counter[str]
     """How often each label stands in the training rows."""
 
+    @property
+    def metric(self) -> str:
+        """The dev metric by which one model is better than another."""
+        return str(self.recipe.trainer.get("metric_for_best_model") or self.task.best_metric).removeprefix("eval_")
+
     def named(self) -> dict[str, Labelled]:
         """Return the splits that there are, by name."""
         splits = {"train": self.train, "dev": self.dev, "test": self.test}

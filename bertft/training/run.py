@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft.bundle import card, store
-from bertft.console import is_main_process, say
+from bertft.console import is_main_process, muted, say
 from bertft.errors import UsageError
 from bertft.inference.evaluate import ExtraMetrics, measure, where_it_fails
 from bertft.inference.judged import Judged
@@ -26,6 +27,7 @@ from bertft.training.seeds import Seeds, spread, spread_line
 
 if TYPE_CHECKING:
     from bertft.training.fit import Trained
+    from bertft.training.trainer import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def train(
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
     observe: Callable[[Finished], None] | None = None,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Fine-tune the recipe's model on `data` and return `{"model": DIR, "dev": {...}, "test": {...}}`.
 
@@ -69,6 +72,9 @@ def train(
     their scores, and the one that is best on dev is the model.
 
     `observe` is given what a report is made of, once the model is in its place; not of one that an earlier run made.
+
+    With `watch` the run is a part of another, which has told what there is to say of the data: it is given each
+    evaluation's number and score, and may end the run by what it raises.
 
     A dry run trains nothing and returns `{"recipe": YAML, "labels": counts, "tokens": statistics}`. Raises UsageError,
     DataError or ModelError, before training, where an argument, a file or the model cannot be used.
@@ -81,23 +87,28 @@ def train(
     if seeds is not None and (folds is not None or seeds < 2):
         what = f"{seeds} is not two or more" if folds is None else "folds have no dev on which one model is the best"
         raise UsageError(f"--seeds: {what}", help="leave one of them out")
+    if recipe.search:
+        say("`search:` is what `bertft sweep` tries; this trains with the recipe's own values")
+        recipe = replace(recipe, search={})
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     reporters.check(recipe.trainer)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
     if out is None and parallel.is_started():
         raise UsageError("several processes need one place to write to", help="name it with `--out`")
-    directory = RunDirectory(Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}")
+    target = Path(out) if out else Path("runs") / f"{recipe.task}-{datetime.now():%Y%m%d-%H%M%S}"
+    directory = RunDirectory(target, part=watch is not None)
     if not dry_run:
         finished = resume and directory.is_finished()
         if not finished:
             directory.claim(resume=resume, overwrite=overwrite)
-    job = plan(
-        recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds, allow_pickle=allow_pickle
-    )
+    with muted() if watch else nullcontext():
+        job = plan(
+            recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds, allow_pickle=allow_pickle
+        )
     if dry_run:
         return _summary(job)
     infos = {name: rows.info for name, rows in job.named().items()}
-    inputs = {**_inputs(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
+    inputs = {**inputs_of(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
     if finished:
         # a newer version would make other weights, but these are done
         made, asked = (
@@ -122,7 +133,14 @@ def train(
                 say(f"\nall {job.train.info['rows']:,} rows")
             resumable = folds is None
             one = _make(
-                job, directory.checkpoints, pairs, device=device, resume=resume, resumable=resumable, extra=extra
+                job,
+                directory.checkpoints,
+                pairs,
+                device=device,
+                resume=resume,
+                resumable=resumable,
+                extra=extra,
+                watch=watch,
             )
             metrics |= one.metrics
             one.write(directory.bundle, job, {**metrics, **more}, inputs)
@@ -209,11 +227,12 @@ def _make(
     resume: bool,
     extra: ExtraMetrics,
     resumable: bool = True,
+    watch: Watch | None = None,
 ) -> _Made:
     """Train a model, with checkpoints in `folder`, and score it; without dev, `pairs` are what it tunes on."""
     from bertft.training.fit import fit
 
-    trained = fit(job, folder, device=device, resume=resume, resumable=resumable)
+    trained = fit(job, folder, device=device, resume=resume, resumable=resumable, watch=watch)
     metrics: dict[str, Any] = {}
     predicted, judges = {}, {}
     wanted = job.recipe.calibrate == "auto"
@@ -247,11 +266,10 @@ def _of_seeds(
 
     Returns the best with its job too, but where an interrupted run has made it.
     """
-    metric = str(job.recipe.trainer.get("metric_for_best_model", job.task.best_metric)).removeprefix("eval_")
     if job.dev is None:
         raise UsageError("--seeds: without dev data there is no best model", help="name some with `--dev`")
     first = job.recipe.seed
-    seeds = Seeds.begin(directory, first=first, count=count, metric=metric, resume=resume)
+    seeds = Seeds.begin(directory, first=first, count=count, metric=job.metric, resume=resume)
     shown = None
     for seed, folder in seeds.remaining():
         one = replace(job, recipe=replace(job.recipe, seed=seed))
@@ -300,10 +318,12 @@ def _cross_validate(
     )
 
 
-def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def inputs_of(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one that was interrupted."""
     settings: dict[str, Any] = {}
     for key, value in asdict(recipe).items():
+        if key == "search" and not value:
+            continue
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
     files = {f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in data.items()}

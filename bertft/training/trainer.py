@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from itertools import pairwise
@@ -24,6 +24,9 @@ from bertft.training.items import Items
 from bertft.training.progress import Progress
 from bertft.training.resumable import ResumableTrainer
 from bertft.training.sampling import Batches
+
+Watch = Callable[[int, float], None]
+"""Given the number of each evaluation, from 1, and the score that models are compared by."""
 
 
 class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
@@ -89,11 +92,13 @@ class EncoderTrainer(ResumableTrainer):
         batches: Batches | None,
         layer_decay: float | None = None,
         request: signals.Request | None = None,
+        watch: Watch | None = None,
         **arguments: Any,
     ) -> None:
         super().__init__(compute_loss_func=self._loss, request=request, **arguments)
         self._request = request
         self._layer_decay = layer_decay
+        self._watch = watch
         self._begun: list[dict[str, Any]] = []
         """The micro-batches of this step, so far."""
         self._part: dict[str, Any] = {}
@@ -166,6 +171,10 @@ class EncoderTrainer(ResumableTrainer):
         self._progress.evaluated({key: scores[key] for key in self._engine.task.headline}, self.state)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        if self._watch is not None:
+            # the history is that of the run from its beginning, wherever it was resumed
+            number = sum(f"eval_{wanted}" in entry for entry in self.state.log_history)
+            self._watch(number, float(scores[wanted]))
         return metrics
 
     @override
