@@ -16,7 +16,7 @@ def sweep_command(
         str, typer.Argument(metavar="RECIPE", help="A recipe, as of `train`; its `search:` says what is tried.")
     ],
     data: Annotated[str, typer.Option(metavar="FILE", help="The training data: a file, a folder, or hub:owner/name.")],
-    trials: Annotated[int, typer.Option(min=1, metavar="N", help="So many models are trained, with those before.")],
+    trials: Annotated[int, typer.Option(min=1, metavar="N", help="How many to run, those that are done included.")],
     dev: Annotated[
         str | None, typer.Option(metavar="FILE", help="Development data; without it 10 % is held out.")
     ] = None,
@@ -48,7 +48,7 @@ def sweep_command(
 
     Ends with one JSON line on stdout: the model's directory, its recipe, and all trials.
 
-    Example: bertft sweep classify --data train.csv --dev dev.csv --test test.csv --trials 20 --out best
+    Example: bertft sweep classify --data train.csv --test test.csv --trials 20 --out best
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
     if find_spec("optuna") is None:

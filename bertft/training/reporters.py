@@ -10,6 +10,7 @@ from typing import Any
 
 from bertft.console import say
 from bertft.errors import UsageError
+from bertft.training.directory import TRIALS
 
 PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"),
@@ -47,7 +48,10 @@ def place_logs(callbacks: list[Any], folder: Path) -> None:
     for callback in callbacks:
         if type(callback).__name__ == "TensorBoardCallback" and callback.logging_dir is None:
             partial = next((one for one in (folder, *folder.parents) if one.suffix == ".partial"), folder)
-            part = [name for name in folder.relative_to(partial).parts if name != "checkpoints"]
+            if partial.parent.name == TRIALS:  # of a sweep, whose own directory is around that
+                partial = partial.parent.parent
+            names = folder.relative_to(partial).parts
+            part = [name.removesuffix(".partial") for name in names if name != "checkpoints"]
             logs = partial.with_suffix(".tensorboard")
             callback.logging_dir = str(logs.joinpath(*part, f"{datetime.now():%Y%m%d-%H%M%S}"))
             say(f"to watch it: tensorboard --logdir {logs}")

@@ -234,6 +234,16 @@ def test_without_a_search_the_default_space_is_said_and_tried(sweep: Sweep) -> N
     }
 
 
+@pytest.mark.filterwarnings("ignore")  # tensorboard's imports
+def test_the_curves_of_all_trials_outlive_the_sweep(sweep: Sweep, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard, of the extra `dev`")
+    ran = sweep("out", trials=2, report_to="tensorboard")
+    assert ran.code == 0, ran.err
+    folders = sorted((tmp_path / "out.tensorboard" / "trials").iterdir())
+    assert [folder.name for folder in folders] == ["0", "1"]
+    assert all(any(folder.rglob("events*")) for folder in folders)
+
+
 def test_the_dev_rows_are_those_of_one_hold_out(cli: Run, encoder: Path, train_file: Path, tmp_path: Path) -> None:
     named = ("--data", train_file, "--model", encoder, "--out", tmp_path / "out", "--trials", 2)
     ran = cli("sweep", recipe(tmp_path / "mine.yaml"), *named)
