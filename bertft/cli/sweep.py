@@ -13,7 +13,12 @@ from bertft.errors import UsageError
 
 def sweep_command(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe, as of `train`; its `search:` says what is tried.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe, as of `train`; its `search:` says what is tried.",
+            autocompletion=options.recipe_names,
+        ),
     ],
     data: Annotated[str, typer.Option(metavar="FILE", help="The training data: a file, a folder, or hub:owner/name.")],
     trials: Annotated[int, typer.Option(min=1, metavar="N", help="How many to run, those that are done included.")],
