@@ -210,6 +210,9 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
     elif architecture == "AutoModelForQuestionAnswering":
         given = '"Who lives there?", "Nobody lives there."'
         answer = "tokenizer.decode(inputs.input_ids[0][logits[0].argmax() : logits[1].argmax() + 1])"
+    elif architecture == "AutoModelForMaskedLM":
+        given = 'f"A {tokenizer.mask_token}."'
+        answer = "tokenizer.decode(logits[0, inputs.input_ids[0] == tokenizer.mask_token_id].argmax(-1))"
     elif "text_b" in task.wanted[0]:
         given = '"A text.", "Another text."'
     if problem == "multi_label_classification":

@@ -26,6 +26,7 @@ _PIPELINES = {
     "AutoModelForTokenClassification": "token-classification",
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForQuestionAnswering": "question-answering",
+    "AutoModelForMaskedLM": "fill-mask",
 }
 _METRICS = {
     "macro_f1": ("f1", {"average": "macro"}),

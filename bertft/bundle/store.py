@@ -37,6 +37,7 @@ _TASK_OF_ARCHITECTURE = {
     "ForTokenClassification": "ner",
     "ForSequenceClassification": "classify",
     "ForQuestionAnswering": "qa",
+    "ForMaskedLM": "mlm",
 }
 
 
@@ -68,7 +69,7 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     from bertft import heads
 
     model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
-    heads.attach(model, pooling=head.pooling, crf=head.crf)
+    heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary)
     directory = Path(checkpoint.location)
     if (directory / MANIFEST).is_file():
         adapters.merge_own(model, directory)

@@ -1,6 +1,7 @@
 """Folders: texts sorted into a folder per label, or files whose lines belong together.
 
     reviews/train/pos/0_9.txt    reviews/train/neg/1_2.txt    reviews/test/…      (a text a file, its folder the label)
+    notes/2021/report.txt        (a text a file, for tasks that need no label)
     snips/train/seq.in           what is the weather in paris                      (line N of each file is record N)
     snips/train/seq.out          O O O O O B-city
     snips/train/label            GetWeather
@@ -34,6 +35,11 @@ def kind(path: str) -> Literal["labels", "lines"] | None:
     if not folder.is_dir():
         return None
     return _kind(folder) or next((found for part in parts(path) if (found := _kind(folder / part))), None)
+
+
+def has_texts(path: str) -> bool:
+    """Say whether a directory, or one in it, holds texts."""
+    return next(_texts(Path(path)), None) is not None
 
 
 def is_line(path: str) -> bool:
@@ -71,8 +77,8 @@ def parts(path: str) -> tuple[str, ...]:
     return tuple(child.name for child in _folders(folder) if splits.is_split(child.name) and _kind(child))
 
 
-def read(path: str, part: Part, *, encoding: str | None) -> Found:
-    """Return the rows of a directory, of its split where it has some.
+def read(path: str, part: Part, *, encoding: str | None, texts: bool = False) -> Found:
+    """Return the rows of a directory, of its split where it has some; with `texts` also of one without labels.
 
     Raises DataError for a split that it has not, and for parallel files of different lengths.
     """
@@ -84,6 +90,8 @@ def read(path: str, part: Part, *, encoding: str | None) -> Found:
     if not names and part.name is not None:
         raise DataError(f"there is no part {part.name!r}: the directory has none", place=path)
     chosen = splits.pick(part, names, path) if names else ()
+    if not chosen and texts and _kind(folder) is None and has_texts(path):
+        return _plain(folder, encoding)
     founds = [_read(folder / name, encoding) for name in chosen] or [_read(folder, encoding)]
     note = splits.describe(chosen, names) if names else ""
     return Found(founds[0].description + note, (row for found in founds for row in found.rows))
@@ -115,7 +123,20 @@ def _labelled(folder: Path, encoding: str | None) -> Found:
     return Found(description, (_text(folder, label, path, encoding) for label, path in pairs))
 
 
-def _text(folder: Path, label: str, path: Path, encoding: str | None) -> Row:
+def _plain(folder: Path, encoding: str | None) -> Found:
+    """Return a row per file of a directory and those in it: `text`, `file`."""
+    texts = list(_texts(folder))
+    count = len({text.parent for text in texts})
+    where = f" in {count} folders" if count > 1 else ""
+    return Found(f"{len(texts):,} texts{where}", (_text(folder, None, text, encoding) for text in texts))
+
+
+def _texts(folder: Path) -> Iterator[Path]:
+    """Yield the texts of a directory and of those in it, by name."""
+    return (path for path in sorted(folder.rglob("[!.]*")) if _is_text(path))
+
+
+def _text(folder: Path, label: str | None, path: Path, encoding: str | None) -> Row:
     place = Place(str(path), 1)
     name = str(path.relative_to(folder))
     try:
@@ -123,6 +144,8 @@ def _text(folder: Path, label: str, path: Path, encoding: str | None) -> Row:
     except DataError as error:
         return Row(place, {"file": name}, error=error)
     values = {"text": text, "file": name}
+    if label is None:
+        return Row(place, values)
     if label in _UNLABELLED:
         return Row(place, values, excluded=f"in the folder {label!r} of texts without a label")
     return Row(place, {**values, "label": label})

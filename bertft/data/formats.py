@@ -94,7 +94,8 @@ def read(
     path, name = _located(path)
     part = Part(name, use)
     source: Source | None = None
-    chosen = _unopened(path, format)
+    texts = ("text",) in map(tuple, wanted)
+    chosen = _unopened(path, format, texts=texts)
     if labelled and format is None and folders.is_line(path):
         advice = f"name the directory that holds them: {Path(path).parent}"
         raise DataError("this is one file of parallel lines", place=path, help=advice)
@@ -105,7 +106,7 @@ def read(
         raise UsageError(f"{path}:{name}: {path} has no parts to choose from", help=f"name it as {path}")
     match chosen:
         case "parquet" | "arrow" | "folder" | "lines" | "brat":
-            found = _read_directory(chosen, path, part, encoding)
+            found = _read_directory(chosen, path, part, encoding, texts=texts)
             plain = Input(path, chosen, found.rows, found.description)
             return _with_roles(plain, wanted, given, preferred or {}, labelled=labelled)
     if source is None:
@@ -136,13 +137,13 @@ def read(
     return _with_roles(plain, wanted, given, preferred or {}, labelled=labelled)
 
 
-def _read_directory(format: Format, path: str, part: Part, encoding: str | None) -> Found:
+def _read_directory(format: Format, path: str, part: Part, encoding: str | None, *, texts: bool) -> Found:
     from bertft.data import brat, columnar
 
     if format == "brat":
         return brat.read(path, encoding=encoding)
     if format in ("folder", "lines"):
-        return folders.read(path, part, encoding=encoding)
+        return folders.read(path, part, encoding=encoding, texts=texts)
     return columnar.read(path, part)
 
 
@@ -210,8 +211,11 @@ def _located(path: str) -> tuple[str, str | None]:
 # -- which format ---------------------------------------------------------------------------------------------------
 
 
-def _unopened(path: str, format: Format | None) -> Format | None:
-    """Return the format of what is not read as lines: directories, Arrow, Parquet, the Hub; None for other files."""
+def _unopened(path: str, format: Format | None, *, texts: bool) -> Format | None:
+    """Return the format of what is not read as lines: directories, Arrow, Parquet, the Hub; None for other files.
+
+    A task that reads `texts` and nothing else takes any folder of them.
+    """
     from bertft.data import brat, columnar
 
     if path == "-" or (format is not None and format not in (*_DIRECTORIES, "parquet")):
@@ -227,6 +231,8 @@ def _unopened(path: str, format: Format | None) -> Format | None:
     kinds: dict[str | None, Format] = {"labels": "folder", "lines": "lines"}
     if (kind := folders.kind(path)) in kinds:
         return kinds[kind]
+    if texts and folders.has_texts(path):
+        return "folder"
     names = sorted(entry.name for entry in Path(path).iterdir() if not entry.name.startswith("."))
     listed = f"{', '.join(names[:12])}{', …' if len(names) > 12 else ''}" if names else "nothing"
     advice = f"name a file in it; it holds {listed}. Directories that are read hold a folder of texts for each label, "

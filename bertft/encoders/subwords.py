@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bertft.errors import ModelError
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ class EncodedText:
     ids: list[int]
     offsets: list[tuple[int, int]]
     unknown: int
+    words: Sequence[int | None] = ()
+    """The number of the word, as the tokenizer splits text, that each token is of; empty where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,36 @@ class SubwordTokenizer:
         single, pair = _template(backend.encode(_ALPHABET)), _template(backend.encode(_ALPHABET, _ALPHABET))
         return cls(backend, single, pair, unk, pad if pad is not None else 0)
 
-    def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+    @property
+    def mask(self) -> int | None:
+        """The id of the mask token; None where there is none."""
+        return _token_id(self.backend, "[MASK]", "<mask>")
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The ids of the special tokens."""
+        marked = (i for i, token in self.backend.get_added_tokens_decoder().items() if token.special)
+        around = (*self.pair.before, *self.pair.between, *self.pair.after)
+        mask = () if self.mask is None else (self.mask,)
+        return frozenset((*marked, *around, *mask, self.unk, self.pad))
+
+    @property
+    def ordinary(self) -> npt.NDArray[np.int64]:
+        """The ids of all other tokens, ascending."""
+        return np.array(sorted({*self.backend.get_vocab().values()} - self.special), dtype=np.int64)
+
+    def token(self, number: int) -> str:
+        """Return the text that a token stands for, without blanks around it; "" for an id that is no token's."""
+        text: str = self.backend.decode([number], skip_special_tokens=False)
+        return text.strip()
+
+    def encode_texts(self, texts: Sequence[str], *, with_words: bool = False) -> list[EncodedText]:
         """Encode a batch of raw texts, without special tokens."""
         batch = self.backend.encode_batch(list(texts), add_special_tokens=False)
-        return [EncodedText(one.ids, one.offsets, one.ids.count(self.unk)) for one in batch]
+        return [
+            EncodedText(one.ids, one.offsets, one.ids.count(self.unk), one.word_ids if with_words else ())
+            for one in batch
+        ]
 
     def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedWords]:
         """Encode a batch of pre-split texts; the words of text `i` have `len(first) == len(texts[i])`."""

@@ -77,6 +77,9 @@ def export(
     if not (target / MANIFEST).is_file():
         raise UsageError(f"{model!r} was not trained by bertft: there is no bundle to export into")
     final, partial = target / FOLDER, target / f"{FOLDER}.partial-{os.getpid()}"
+    if bundle.task.head().vocabulary:
+        advice = f"train a task on it (`bertft train ner --model {model}`), and export that"
+        raise UsageError("a masked language model is not exported: torch runs it", help=advice)
     if final.exists() and not overwrite:
         raise UsageError(f"{str(final)!r} exists already", help="`--overwrite` replaces it")
     examples: Sequence[Any] = ()

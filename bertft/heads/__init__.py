@@ -18,13 +18,25 @@ import torch
 from bertft.errors import ModelError, first_line
 from bertft.heads.crf import Crf
 from bertft.heads.pooling import pool
+from bertft.heads.selection import select
 
 FILE = "bertft_head.safetensors"
 _PREFIX = "bertft_"
 
 
-def attach(model: Any, *, pooling: str, crf: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None) -> None:
-    """Put what the head needs on the model: the pooling over tokens (`cls` needs nothing) and a CRF with penalties."""
+def attach(
+    model: Any,
+    *,
+    pooling: str,
+    crf: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None,
+    vocabulary: bool = False,
+) -> None:
+    """Put what the head needs on the model: the pooling over tokens (`cls` needs nothing) and a CRF with penalties.
+
+    A head over the `vocabulary` is run over some tokens only.
+    """
+    if vocabulary:
+        select(model)
     if pooling != "cls":
         pool(model, pooling)
     if crf is not None:

@@ -25,6 +25,16 @@ def padded(windows: Sequence[Window], pad: int, *, segments: bool) -> dict[str, 
     return batch
 
 
+def owned(windows: Sequence[Window]) -> npt.NDArray[np.bool_] | None:
+    """Return which tokens the windows own, (windows, tokens); None where they own none."""
+    if not any(window.owned for window in windows):
+        return None
+    marks = np.zeros((len(windows), max(len(window.input_ids) for window in windows)), dtype=np.bool_)
+    for i, window in enumerate(windows):
+        marks[i, list(window.owned)] = True
+    return marks
+
+
 def by_window(windows: Sequence[Window], logits: Logits) -> list[Logits]:
     """Return each window's logits: (tokens, outputs) without those of padding, or (outputs,) of a head over texts."""
     if logits.ndim == 2:

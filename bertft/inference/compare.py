@@ -254,6 +254,8 @@ def _of_model(bundle: Bundle, labelled: Labelled, setting: Setting) -> Outcomes:
 
 def _of_file(path: str, told: Told, task: AnyTask, labelled: Labelled) -> Outcomes:
     gold = task.outcomes([(example, None) for example in labelled.examples])
+    if gold.kind == "masked":
+        raise UsageError("a file of predictions has no losses to compare", place=path, help="name the model itself")
     kept = predictions.by_id(told, labelled.examples)
     if kept is told:
         kept = predictions.matched(told, labelled, gold, path=path)

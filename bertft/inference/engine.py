@@ -26,7 +26,10 @@ class Backend(Protocol):
     """A model that can be run on a batch of inputs of different lengths."""
 
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
-        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts.
+
+        Of a head over the vocabulary they are those of the owned tokens, where a window has some.
+        """
         ...
 
     def parameters(self) -> Parameters:
@@ -116,9 +119,9 @@ class Engine:
 
     @property
     def _task(self) -> Task[Any, Any, Any]:
-        """The task, with the weights that decoding needs."""
-        parameters = self.backend.parameters()
-        return self.task.with_parameters(parameters) if parameters else self.task
+        """The task, with the tokenizer and the weights that decoding needs."""
+        parameters, task = self.backend.parameters(), self.task.with_encoder(self.encoder)
+        return task.with_parameters(parameters) if parameters else task
 
     def evaluate(self, examples: Iterable[Any]) -> tuple[list[tuple[Any, Any]], Counts]:
         """Return all (example, prediction) pairs and the counts over them."""

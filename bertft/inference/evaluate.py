@@ -70,6 +70,7 @@ def read_labelled(
     )
     say(opened.describe())
     texts = [role for alternative in task.wanted for role in alternative if role in _TEXTS]
+    has_gold = any(len(alternative) > 1 for alternative in task.wanted)  # else blank lines part texts
     excluded: Counter[str] = Counter()
     empty: list[Place] = []
     parsed = []
@@ -81,7 +82,7 @@ def read_labelled(
             continue
         parsed.append(task.parse(row, labelled=True))
         numbers.append(count - 1)
-        if any(_is_empty(row.get(role)) for role in texts):
+        if has_gold and any(_is_empty(row.get(role)) for role in texts):
             empty.append(row.place)
     if limit and next(opened.rows, None) is not None:
         say(f"{path}: only its first {limit:,} rows are read, as --limit says")

@@ -9,16 +9,19 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from bertft import heads
 from bertft.encoders.families import bf16_safe
 from bertft.encoders.load import output_layer
 from bertft.errors import ModelError, UsageError
-from bertft.inference.batches import by_window, padded
+from bertft.heads import selection
+from bertft.inference.batches import by_window, owned, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
 _NO_MEMORY = ("could not create a primitive", "could not create a memory object", "can't start new thread")
@@ -89,9 +92,16 @@ class TorchBackend:
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
         tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+        wanted = owned(batch) if selection.selects(self.model) else None
+        chosen: AbstractContextManager[None] = nullcontext()
+        if wanted is not None:
+            chosen = selection.only(self.model, torch.from_numpy(wanted).to(self.model.device))
+        with chosen, torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
             found = type(self.model).forward(self.model, **tensors)
-        return by_window(batch, outputs(found).float().cpu().numpy())
+        logits = outputs(found).float().cpu().numpy()
+        if wanted is not None:
+            return np.split(logits[0], np.cumsum([len(window.owned) for window in batch])[:-1])
+        return by_window(batch, logits)
 
     @property
     def in_background(self) -> bool:

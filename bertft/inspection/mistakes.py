@@ -15,6 +15,7 @@ from bertft.bundle.store import open_bundle
 from bertft.console import say, warn
 from bertft.data import formats
 from bertft.data.row import Place
+from bertft.errors import UsageError
 from bertft.inference.engine import LOOK_AHEAD
 from bertft.inference.evaluate import read_labelled, report_counts
 from bertft.inference.load import BackendName, Precision, engine
@@ -54,6 +55,8 @@ def errors(
     bundle = open_bundle(model, allow_pickle=allow_pickle)
     if bundle.assumed:
         say(bundle.assumed)
+    if bundle.task.head().vocabulary:
+        raise UsageError("a masked language model makes no mistakes by row", help="`bertft eval` says how well it does")
     labelled = read_labelled(
         bundle.task,
         data,

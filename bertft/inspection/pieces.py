@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bertft.encoders.subwords import EncodedText, EncodedWords, SubwordTokenizer, Template
 from bertft.tasks.base import Counts, Task, Window, WindowSize
 from bertft.text.words import Span, split_words
@@ -101,12 +104,27 @@ class _Tracing:
     def unk(self) -> int:
         return self.inner.unk
 
-    def encode_texts(self, texts: Sequence[str]) -> list[EncodedText]:
+    @property
+    def mask(self) -> int | None:
+        return self.inner.mask
+
+    @property
+    def special(self) -> frozenset[int]:
+        return self.inner.special
+
+    @property
+    def ordinary(self) -> npt.NDArray[np.int64]:
+        return self.inner.ordinary
+
+    def token(self, number: int) -> str:
+        return self.inner.token(number)
+
+    def encode_texts(self, texts: Sequence[str], *, with_words: bool = False) -> list[EncodedText]:
         found = []
-        for text, one in zip(texts, self.inner.encode_texts(texts), strict=True):
+        for text, one in zip(texts, self.inner.encode_texts(texts, with_words=with_words), strict=True):
             source = Source(text, split_words(text), one.offsets)
             self.sources.append(source)
-            found.append(EncodedText(_traced(one.ids, source), one.offsets, one.unknown))
+            found.append(EncodedText(_traced(one.ids, source), one.offsets, one.unknown, one.words))
         return found
 
     def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedWords]:

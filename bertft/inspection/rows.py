@@ -190,7 +190,7 @@ def of_model(bundle: Bundle, given: str, reading: Reading) -> tuple[Any, Row]:
 
 
 def _of_text(task: Task[Any, Any, Any], text: str) -> Row:
-    needs = [roles[:-1] for roles in task.wanted]
+    needs = [roles[:-1] or roles for roles in task.wanted]
     place = Place("-", 1)
     if text.lstrip().startswith("{"):
         try:

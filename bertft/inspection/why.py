@@ -74,6 +74,8 @@ def why(
     from bertft.inference.pytorch import TorchBackend
     from bertft.inspection.attention import load
 
+    if bundle.task.head().vocabulary:
+        raise UsageError("a masked language model has no label to explain", help="`bertft predict` fills its masks")
     model = load(bundle, device)
     backend = TorchBackend(model, bundle.tokenizer.pad)
     task = bundle.task

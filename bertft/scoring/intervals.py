@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertft.console import ERRORS
 from bertft.scoring.outcomes import Outcomes
 from bertft.scoring.resampling import units
 
@@ -37,7 +38,7 @@ def intervals(
         return {}
     resampled, observed = found.bootstrap(samples, seed)[0], found.observed()
     return {
-        key: interval(resampled[key], found.size, observed[key], fraction=key != "rmse")
+        key: interval(resampled[key], found.size, observed[key], fraction=key not in ERRORS)
         for key in keys
         if key in resampled
     }

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Kind = Literal["label", "labels", "value", "tags", "entities", "answer"]
+Kind = Literal["label", "labels", "value", "tags", "entities", "answer", "masked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class Outcomes:
 
     * label: a label.                  * labels: a tuple of labels.          * value: a number.
     * tags, entities: a tuple of sentences, each a tuple of tags; those of entities are valid BIO.
+    * masked: the text; of its masked tokens how many there are, the sum of their losses, and how many were guessed.
     * answer: gold texts, empty where there is no answer; the predicted text, None for no answer.
 
     `inputs` are the row's texts, or its words where it has tags.

@@ -150,6 +150,8 @@ def _reduced(outcomes: Outcomes, *, silent: bool) -> list[tuple[Any, ...]]:
             for i, (gold, guess) in enumerate(both):
                 exact[i], f1[i] = (not gold, not gold) if guess is None else (exact[i], f1[i])
         return [*zip(map(bool, outcomes.gold), exact.tolist(), f1.tolist(), strict=True)]
+    if outcomes.kind == "masked":
+        return list(outcomes.predicted)
     return both
 
 
@@ -181,6 +183,8 @@ def _statistic(kind: Kind, rows: Sequence[tuple[Any, ...]], labels: Sequence[str
             return _entities(np.array(rows, dtype=np.float64))
         case "answer":
             return _answers(np.array(rows, dtype=np.float64), silent=silent)
+        case "masked":
+            return _masked(np.array(rows, dtype=np.float64))
         case "value":
             return _values(np.array(rows, dtype=np.float64))
 
@@ -257,6 +261,17 @@ def _answers(rows: Floats, *, silent: bool) -> Statistic:
                 metrics[f"{kind}exact" if kind else "exact_match"] = _ratio(weights @ (exact * members), total)
                 metrics[f"{kind}f1"] = _ratio(weights @ (f1 * members), total)
         return metrics
+
+    return statistic
+
+
+def _masked(rows: Floats) -> Statistic:
+    """Return `loss`, `perplexity` and `accuracy` of (masked tokens, sum of losses, guessed tokens), (rows, 3)."""
+
+    def statistic(weights: Floats) -> Metrics:
+        total, losses, right = (weights @ rows).T
+        loss = _ratio(losses, total)
+        return {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
 
     return statistic
 

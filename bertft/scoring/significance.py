@@ -74,8 +74,8 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def rights(outcomes: Outcomes) -> list[bool] | None:
-    """Say of each row whether it is wholly right; None where predictions are values."""
-    if outcomes.kind == "value":
+    """Say of each row whether it is wholly right; None where predictions are values or losses."""
+    if outcomes.kind in ("value", "masked"):
         return None
     both = zip(outcomes.gold, outcomes.predicted, strict=True)
     if outcomes.kind == "labels":

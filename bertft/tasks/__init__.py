@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TASKS = {
     "classify": "bertft.tasks.classify:Classify",
+    "mlm": "bertft.tasks.mlm:Mlm",
     "ner": "bertft.tasks.ner:Ner",
     "pair": "bertft.tasks.pair:ClassifyPair",
     "qa": "bertft.tasks.qa:Qa",

@@ -102,6 +102,11 @@ class EncodedText(Protocol):
         ...
 
     @property
+    def words(self) -> Sequence[int | None]:
+        """The number of the word that each token is of; empty where it was not asked for."""
+        ...
+
+    @property
     def unknown(self) -> int: ...
 
 
@@ -114,6 +119,8 @@ class Template(Protocol):
     def before(self) -> tuple[int, ...]: ...
     @property
     def between(self) -> tuple[int, ...]: ...
+    @property
+    def after(self) -> tuple[int, ...]: ...
     def build(self, first: Sequence[int], second: Sequence[int] = ()) -> tuple[list[int], list[int]]:
         """Return (input ids, segment ids)."""
         ...
@@ -128,8 +135,27 @@ class Encoder(Protocol):
     def pair(self) -> Template: ...
     @property
     def unk(self) -> int: ...
+    @property
+    def mask(self) -> int | None:
+        """The id of the mask token; None where there is none."""
+        ...
+
+    @property
+    def special(self) -> frozenset[int]:
+        """The ids of the special tokens."""
+        ...
+
+    @property
+    def ordinary(self) -> npt.NDArray[np.int64]:
+        """The ids of all other tokens, ascending."""
+        ...
+
+    def token(self, number: int) -> str:
+        """Return the text that a token stands for."""
+        ...
+
     def encode_words(self, texts: Sequence[Sequence[str]]) -> Sequence[EncodedWords]: ...
-    def encode_texts(self, texts: Sequence[str]) -> Sequence[EncodedText]: ...
+    def encode_texts(self, texts: Sequence[str], *, with_words: bool = False) -> Sequence[EncodedText]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +183,11 @@ class Head:
     pooling: Pooling = "cls"
     crf: Constraints | None = None
     """The transitions that a CRF on top never takes; None: no CRF."""
+    vocabulary: bool = False
+    """Whether there is an output for each token of the vocabulary: only owned tokens' are computed."""
 
 
-Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf"]
+Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf", "masked"]
 Pooling = Literal["cls", "mean", "attention"]
 OverWindows = Literal["first", "mean", "max"]
 
@@ -176,11 +204,13 @@ class Objective:
     """Gamma of the focal loss (Lin et al. 2017, eq. 4); 0 is plain cross-entropy."""
     over_windows: OverWindows | None = None
     """How one answer is made of the windows of an example; None: each window has a target of its own."""
+    share: float = 0.0
+    """Of the tokens that are masked, anew in every epoch; a window's target is then the units of `text/masking.py`."""
 
     @property
     def per_token(self) -> bool:
         """Whether there is a target a token, not one a window or an example."""
-        return self.loss in ("tokens", "crf")
+        return self.loss in ("tokens", "crf", "masked")
 
 
 E = TypeVar("E")
@@ -259,12 +289,23 @@ class Task(Protocol[E, S, P]):
         """Return the task that decodes with a head's own weights (`Head.crf`)."""
         ...
 
+    def with_encoder(self, encoder: Encoder) -> Self:
+        """Return the task that decodes with a tokenizer, where it answers with tokens."""
+        ...
+
     def features(self, examples: Sequence[E], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
         """Return the windows of each example, in order, with targets where gold is known."""
         ...
 
+    def lessons(self, examples: Sequence[E], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
+        """Return the windows that are trained on: those of `features`, unless a task asks otherwise in training."""
+        ...
+
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[S]:
-        """Return what is kept of each window's logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
+        """Return what is kept of each window's logits: (tokens, outputs), or (outputs,) of a head over whole texts.
+
+        Of a head over the vocabulary they are (owned tokens, outputs).
+        """
         ...
 
     def decode(self, example: E, summaries: Sequence[S]) -> P:

@@ -158,6 +158,12 @@ class Classify:
             )
         return windows, counts
 
+    def with_encoder(self, encoder: Encoder) -> Self:
+        return self
+
+    def lessons(self, examples: Sequence[Any], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
+        return self.features(examples, encoder, window)
+
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Logits]:
         return list(logits)
 

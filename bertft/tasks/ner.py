@@ -310,6 +310,12 @@ class Ner:
             )
         return windows, counts
 
+    def with_encoder(self, encoder: Encoder) -> Self:
+        return self
+
+    def lessons(self, examples: Sequence[Example], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
+        return self.features(examples, encoder, window)
+
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[LogProbabilities]:
         """Return the log-probabilities (owned words, labels) of each window's logits; for a CRF, the logits."""
         each = [scores[list(window.owned)] for window, scores in zip(windows, logits, strict=True)]

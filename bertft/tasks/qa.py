@@ -247,6 +247,14 @@ class Qa:
             )
         return windows, counts
 
+    def with_encoder(self, encoder: Encoder) -> Self:
+        return self
+
+    def lessons(
+        self, examples: Sequence[Question], encoder: Encoder, window: WindowSize
+    ) -> tuple[list[Window], Counts]:
+        return self.features(examples, encoder, window)
+
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Best]:
         width = max(len(window.owned) for window in windows)
         scores = np.full((len(windows), width, 2), -np.inf)  # (windows, context tokens, start and end)

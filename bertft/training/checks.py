@@ -45,7 +45,7 @@ from bertft.training import sampling
 _SAMPLE = 10_000
 """Rows whose sub-tokens are counted, and at most so many characters of them:"""
 _SAMPLE_CHARACTERS = 2_000_000
-_GOLD = {"ner": "scheme-row", "qa": "qa-row"}
+_GOLD = {"ner": "scheme-row", "qa": "qa-row", "mlm": "text-empty"}
 _SHORT_ROWS = 200_000
 _SHORT_LINES = 3
 _SAID = frozenset({"label-unseen", "label-empty", "leak-same", "qa-share", "text-empty", "train-steps", "train-few"})
@@ -197,7 +197,7 @@ def _understood(
     examples, found = check_values(task, file.examples)
     lenient = replace(task, options=replace(task.options, on_bad_tags="repair")) if task.name == "ner" else task  # type: ignore[type-var]
     try:
-        if task.name == "ner":
+        if task.name in ("ner", "mlm"):  # of a corpus, blank lines are left out
             examples = lenient.convert(examples)[0]
         if learn:
             task, _ = task.prepare([x for x in examples if getattr(x, "usable", True)])

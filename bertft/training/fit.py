@@ -22,6 +22,7 @@ from bertft.errors import ModelError, UsageError, first_line
 from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
 from bertft.recipe import Recipe
+from bertft.text.masking import Masking
 from bertft.training import checkpoints, cpu, layers, parallel, reporters
 from bertft.training.directory import refuse_changes
 from bertft.training.plan import Job
@@ -163,7 +164,7 @@ def _fit(
             save_seconds=None if recipe.checkpoint_minutes is None else 60 * recipe.checkpoint_minutes,
             model=model,
             args=arguments,
-            train_dataset=Drawn(job.items),
+            train_dataset=Drawn(job.items, masking=_masking(job), seed=recipe.seed),
             eval_dataset=dev,
             data_collator=Collator(objective, subwords.pad, segments=takes_segments(model)),
             callbacks=callbacks,
@@ -223,6 +224,12 @@ def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) 
         raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
     say(f"using {describe(device, precision)}")
     return settings, precision
+
+
+def _masking(job: Job) -> Masking | None:
+    """Return how tokens are masked in training; None where none are."""
+    subwords, share = job.encoder.tokenizer.subwords, job.objective.share
+    return Masking(subwords.mask, subwords.ordinary, share) if share and subwords.mask is not None else None
 
 
 def _batches(job: Job, arguments: transformers.TrainingArguments) -> Batches | None:

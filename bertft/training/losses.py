@@ -50,8 +50,9 @@ def loss(
 ) -> torch.Tensor:
     """Return the loss of a batch; `labels` are those of `targets`, `count` how many of them the whole step has.
 
-    `logits` are (windows, tokens, labels), (examples, labels), or (windows, tokens, 2) of a span head; `mask` (windows,
-    tokens) is 0 where they are of padding. `model` gave them; a CRF is on it.
+    `logits` are (windows, tokens, labels), (examples, labels), (windows, tokens, 2) of a span head, or (1, chosen
+    tokens, vocabulary), where by chance there may be none; `mask` (windows, tokens) is 0 where they are of padding.
+    `model` gave them; a CRF is on it.
     """
     logits = logits.float()
     number = count if count is not None else labels.ne(IGNORED).sum()
@@ -68,6 +69,9 @@ def loss(
             total = _binary_cross_entropy(objective, logits, labels)
         case "values":
             total = functional.mse_loss(logits.squeeze(1), labels, reduction="sum")
+        case "masked":
+            total = _cross_entropy(objective, logits.flatten(0, 1), labels[labels.ne(IGNORED)])
+            number = number.clamp(min=1) if isinstance(number, torch.Tensor) else max(number, 1)
         case "crf":
             total = _crf(model, logits, labels)
     return total / number

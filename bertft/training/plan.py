@@ -231,7 +231,7 @@ def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> ca
         nonlocal total
         for start in range(0, len(rows.examples), LOOK_AHEAD):
             some = rows.examples[start : start + LOOK_AHEAD]
-            windows, counts = task.features(some, encoder.tokenizer.subwords, encoder.window)
+            windows, counts = task.lessons(some, encoder.tokenizer.subwords, encoder.window)
             total += counts
             yield [example.place for example in some], windows
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import torch
 from typing_extensions import override
 
@@ -15,10 +17,12 @@ from bertft import signals
 from bertft.console import detail, say
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
+from bertft.heads.selection import only
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import free_memory, out_of_memory, outputs
-from bertft.tasks.base import Objective, Window
+from bertft.tasks.base import IGNORED, Objective, Window
+from bertft.text.masking import Masking
 from bertft.training import layers, losses, parallel
 from bertft.training.items import Items
 from bertft.training.progress import Progress
@@ -32,8 +36,17 @@ Watch = Callable[[int, float], None]
 class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
     """The items as Trainer draws them. `input_ids` is the longest window's, for its sampler that groups by length."""
 
-    def __init__(self, items: Items) -> None:
+    def __init__(self, items: Items, *, masking: Masking | None = None, seed: int = 0) -> None:
+        """With `masking`, tokens are chosen by seed, epoch and item: a resumed run masks the same ones."""
         self._items = items
+        self._masking = masking
+        self._seed = seed
+        # shared with the processes that load batches, which may outlive an epoch
+        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_() if masking else torch.zeros(1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the items are drawn for."""
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._items)
@@ -45,7 +58,18 @@ class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
     @override
     def __getitem__(self, index: int) -> dict[str, Any]:
         windows = self._items[index]
+        if self._masking is not None:
+            random = np.random.default_rng([self._seed, int(self._epoch), index])
+            windows = [_masked(window, self._masking, random) for window in windows]
         return {"item": index, "windows": windows, "input_ids": max((window.input_ids for window in windows), key=len)}
+
+
+def _masked(window: Window, masking: Masking, random: np.random.Generator) -> Window:
+    """Return a window whose target are units as the model is shown it, with the tokens that were chosen as target."""
+    shown, chosen = masking.apply(window.input_ids, cast("Sequence[int]", window.target), random)
+    labels = np.full(len(shown), IGNORED)
+    labels[chosen] = np.array(window.input_ids)[chosen]
+    return replace(window, input_ids=shown.tolist(), target=labels.tolist())
 
 
 class Collator:
@@ -134,10 +158,17 @@ class EncoderTrainer(ResumableTrainer):
         return optimizer
 
     @override
+    def _run_epoch(self, *arguments: Any, **named: Any) -> None:
+        cast("Drawn", self.train_dataset).set_epoch(named["epoch"])
+        super()._run_epoch(*arguments, **named)
+
+    @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
         del inputs["items"]
         self._owner, self._mask = inputs.pop("owner"), inputs["attention_mask"]
-        return super().compute_loss(model, inputs, *arguments, **named)
+        chosen = self._objective.loss == "masked"
+        with only(self.model, inputs["labels"].ne(IGNORED)) if chosen else nullcontext():
+            return super().compute_loss(model, inputs, *arguments, **named)
 
     def _loss(self, found: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor:
         """Return the loss of a batch, as Trainer asks for it."""

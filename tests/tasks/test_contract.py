@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from bertft.bundle import store
 from bertft.bundle.store import Bundle, open_bundle
+from bertft.console import ERRORS
 from bertft.data.row import Line, Place, Row
 from bertft.encoders import load
 from bertft.encoders.load import Tokenizer
@@ -125,6 +126,12 @@ SAMPLES = {
         plain=lambda row: ([row["text"]], {}),
         bad=({}, {"text": "a"}, {"label": "x"}, {"text": 1, "label": "x"}, {"text": "a", "label": {"b": 1}}),
     ),
+    "mlm": Samples(
+        labelled=[{"text": f"{text} [MASK]"} for text in SENTENCES],
+        of=lambda text: {"text": f"{text} [MASK]"},
+        plain=lambda row: ([row["text"]], {}),
+        bad=({}, {"text": None}, {"text": 1}, {"text": ["a"]}),
+    ),
     "pair": Samples(
         labelled=[
             {"text_a": f"Note {i} of April", "text_b": text, "label": kind}
@@ -179,7 +186,8 @@ def recipe_of(task: str, model: Path) -> Recipe:
         "save_strategy": "no",
         "bf16": False,
     }
-    return Recipe(task=task, model=str(model), trainer=settings)
+    options = {"packing": "lines"} if task == "mlm" else {}
+    return Recipe(task=task, model=str(model), options=options, trainer=settings)
 
 
 def written(path: Path, rows: Sequence[Values]) -> Path:
@@ -373,7 +381,10 @@ def test_words_are_not_glued(base: BASE, family: str) -> None:
 @families
 def test_learns_its_training_data_by_heart(trained: TRAINED, task: str, family: str) -> None:
     done = trained(task, family)
-    assert done.result["dev"][open_bundle(str(done.directory)).task.headline[0]] > 0.95
+    metric = open_bundle(str(done.directory)).task.headline[0]
+    score = done.result["dev"][metric]
+    # a loss is that of the log of 250 to 400 tokens, 5.5 to 6, in an untrained model; of masked names it stays above 0
+    assert score < 4.5 if metric in ERRORS else score > 0.95
 
 
 @tasks
@@ -566,7 +577,8 @@ answers = {}
 for directory, architecture, arguments, named in json.load(sys.stdin):
     tokenizer = transformers.AutoTokenizer.from_pretrained(directory)
     model, info = getattr(transformers, architecture).from_pretrained(directory, output_loading_info=True)
-    inputs = tokenizer(*arguments, **named, return_tensors="pt")
+    filled = [a.replace("[MASK]", tokenizer.mask_token) if isinstance(a, str) else a for a in arguments]
+    inputs = tokenizer(*filled, **named, return_tensors="pt")
     with torch.inference_mode():
         found = model.eval()(**inputs)
     logits = torch.stack((found.start_logits, found.end_logits), -1) if "start_logits" in found else found.logits
@@ -611,7 +623,7 @@ def test_gives_the_same_logits_where_bertft_is_not_installed(
     assert not answer["complaints"]
     if engine.task.head().labels:
         assert tuple(answer["labels"].values()) == engine.task.head().labels
-    (ours,) = engine.backend.logits([window])
+    (ours,) = engine.backend.logits([dataclasses.replace(window, owned=())])
     np.testing.assert_allclose(ours, np.array(answer["logits"]), rtol=0, atol=1e-5)
 
 

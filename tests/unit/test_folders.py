@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bertft.data import folders
+from bertft.data import folders, formats
 from bertft.data.row import Part, Row
 from bertft.errors import DataError
 
@@ -144,3 +144,19 @@ def test_label_names_beside_a_file(tmp_path: Path, name: str, text: str, names: 
 def test_a_file_does_not_name_its_own_labels(tmp_path: Path) -> None:
     write(tmp_path, {"labels.txt": "joy\nfear\n"})
     assert folders.label_names(str(tmp_path / "labels.txt")) is None
+
+
+def test_a_folder_of_texts_is_a_corpus(tmp_path: Path) -> None:
+    (tmp_path / "2021").mkdir()
+    (tmp_path / "b.txt").write_text("second\nline\n")
+    (tmp_path / "2021" / "a.txt").write_text("first\n")
+    (tmp_path / "2021" / ".hidden.txt").write_text("no")
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    opened = formats.read(str(tmp_path), wanted=(("text",),), labelled=True)
+    assert [(row.get("text"), row.values["file"]) for row in opened.rows] == [
+        ("first", "2021/a.txt"),
+        ("second\nline", "b.txt"),
+    ]
+    assert "2 texts in 2 folders" in opened.describe()
+    with pytest.raises(DataError, match="a directory"):
+        formats.read(str(tmp_path), wanted=(("text", "label"),), labelled=True)

@@ -1,0 +1,392 @@
+"""Masked language modelling: adapt an encoder to the texts of a domain, and fill in words. Rows with `text`.
+
+Training masks tokens anew in every epoch (`text/masking.py`), and reads texts in blocks of the window's length, or each
+by itself. Evaluation masks the same tokens each time and reads each text by itself, in overlapping windows where it is
+long, so that the figures of both are alike. Prediction answers texts in which `[MASK]` or `<mask>` stands.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bertft.data.conll import Unit
+from bertft.data.jsonl import encode
+from bertft.data.row import Place, Row
+from bertft.errors import DataError, ModelError, UsageError
+from bertft.scoring.calibration import Evidence, Judged
+from bertft.scoring.outcomes import Outcomes
+from bertft.tasks.base import (
+    Counts,
+    EncodedText,
+    Encoder,
+    Head,
+    Logits,
+    Objective,
+    Parameters,
+    Scale,
+    Window,
+    WindowSize,
+)
+from bertft.tasks.classify import text_of
+from bertft.text.masking import FIXED, Masking
+from bertft.text.windows import cut, owners
+
+_MASK = re.compile(r"\[MASK\]|<mask>")
+_LONGEST_EXPONENT = 700.0
+"""Of a perplexity: more is no float."""
+
+
+@dataclass(frozen=True, slots=True)
+class MlmOptions:
+    """The keys of `options:` in a recipe for this task."""
+
+    mlm_probability: float = 0.15
+    """The share of the tokens that are to be guessed."""
+    whole_word: bool = False
+    """Whether the tokens of a word are chosen together (BERT's second release; Cui et al. 2021 for Chinese)."""
+    packing: Literal["blocks", "lines"] = "blocks"
+    """What training reads: blocks of the window's length over all texts, or each text by itself."""
+    top_k: int = 5
+    """The candidates of a prediction."""
+    window: int | None = None
+    """Tokens per window, specials included; null is the model's length, at most 512."""
+    stride: int | None = None
+    """Tokens that neighbouring windows share, but not in training; null is a quarter of the window."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.mlm_probability < 1:
+            raise UsageError(f"options.mlm_probability: {self.mlm_probability:g} is not between 0 and 1")
+        if self.top_k < 1:
+            raise UsageError(f"options.top_k: {self.top_k} is less than 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A text; to be answered, with the characters of its masks, of which a text of a corpus has none."""
+
+    place: Place
+    text: str
+    masks: tuple[tuple[int, int], ...] = ()
+
+
+class Candidate(NamedTuple):
+    """A token for a mask, and its probability."""
+
+    token: str
+    score: float
+
+
+class Summary(NamedTuple):
+    """What is kept of a window's logits: of tokens that are known the first two, of others the rest."""
+
+    losses: npt.NDArray[np.float64]
+    """(owned,): the negative log-probability of each token."""
+    right: npt.NDArray[np.bool_]
+    """(owned,): whether it is the likeliest."""
+    ids: npt.NDArray[np.int64]
+    """(owned, top_k): the likeliest tokens, best first."""
+    chances: npt.NDArray[np.float64]
+    """(owned, top_k): their probabilities."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A prediction: the sum of losses over a text's masked tokens, how many are right, of how many; or candidates."""
+
+    loss: float = 0.0
+    right: int = 0
+    total: int = 0
+    masks: tuple[tuple[Candidate, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mlm:
+    """The task. `seed` is that of the masks of evaluation."""
+
+    name: ClassVar[str] = "mlm"
+    options_class: ClassVar[type] = MlmOptions
+    wanted: ClassVar[tuple[tuple[str, ...], ...]] = (("text",),)
+    presplit: ClassVar[bool] = False
+    unit: ClassVar[Unit] = "sentence"
+    scale: ClassVar[Scale | None] = None
+    best_metric: ClassVar[str] = "loss"
+    headline: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
+
+    options: MlmOptions = field(default_factory=MlmOptions)
+    seed: int = 0
+    encoder: Encoder | None = None
+    """What writes tokens as text."""
+
+    # -- rows to examples ----------------------------------------------------------------------------------------------
+
+    def parse(self, row: Row, *, labelled: bool) -> Passage:
+        if row.error is not None:
+            raise row.error
+        text = text_of(row, "text")
+        masks = () if labelled else tuple(found.span() for found in _MASK.finditer(text))
+        if not labelled and not masks:
+            raise DataError(
+                "the text has no mask to be filled", place=row.place, help="write [MASK] where a word is missing"
+            )
+        return Passage(row.place, text, masks)
+
+    def group(self, example: Passage) -> tuple[Hashable, ...]:
+        return (example.text,)
+
+    def labels_of(self, example: Passage) -> Iterator[str]:
+        return iter(())
+
+    def prepare(self, examples: Iterable[Passage]) -> tuple[Self, list[str]]:
+        return self, []
+
+    def convert(self, examples: Sequence[Passage]) -> tuple[list[Passage], list[str], list[str]]:
+        kept = [example for example in examples if example.text.strip()]
+        if not kept:
+            raise DataError("there is no text in the file")
+        blank = len(examples) - len(kept)
+        return kept, [f"{blank:,} blank texts left out"] if blank else [], []
+
+    # -- examples to windows, logits to predictions --------------------------------------------------------------------
+
+    def head(self) -> Head:
+        return Head("AutoModelForMaskedLM", (), vocabulary=True)
+
+    def objective(self, examples: Sequence[Passage]) -> Objective:
+        return Objective("masked", share=self.options.mlm_probability)
+
+    def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
+        return replace(self, seed=state["seed"])
+
+    def unscaled(self) -> Self:
+        return self
+
+    def tune(self, pairs: Sequence[tuple[Passage, Filled]]) -> Self:
+        return self
+
+    def with_parameters(self, parameters: Parameters) -> Self:
+        return self
+
+    def with_encoder(self, encoder: Encoder) -> Self:
+        return replace(self, encoder=encoder)
+
+    def features(
+        self, examples: Sequence[Passage], encoder: Encoder, window: WindowSize
+    ) -> tuple[list[Window], Counts]:
+        mask, special = _mask_of(encoder), encoder.special
+        corpus = not all(example.masks for example in examples)
+        masking = Masking(mask, encoder.ordinary, self.options.mlm_probability) if corpus else None
+        own = encoder.token(mask)
+        room = window.length - encoder.single.specials
+        windows: list[Window] = []
+        counts = Counts()
+        texts = [_MASK.sub(own, example.text) if example.masks else example.text for example in examples]
+        encoded = encoder.encode_texts(texts, with_words=self.options.whole_word)
+        for index, (example, text) in enumerate(zip(examples, encoded, strict=True)):
+            shown, chosen = list(text.ids), [i for i, token in enumerate(text.ids) if token == mask]
+            if masking is not None and not example.masks:
+                shown, chosen = self._masked(text, special, masking)
+            elif len(chosen) != len(example.masks):
+                fact = f"the tokenizer finds {len(chosen)} mask tokens in the text, which has {len(example.masks)}"
+                raise DataError(fact, place=example.place)
+            ranges = cut(len(shown), room=room, stride=window.stride)
+            by_window: list[list[int]] = [[] for _ in ranges]
+            for position, owner in zip(chosen, owners(chosen, ranges), strict=True):
+                by_window[owner].append(position)
+            kept = [(where, positions) for where, positions in zip(ranges, by_window, strict=True) if positions]
+            for (start, end), positions in kept:
+                input_ids, segments = encoder.single.build(shown[start:end])
+                owned = [position - start + len(encoder.single.before) for position in positions]
+                target = None if example.masks else [text.ids[position] for position in positions]
+                windows.append(Window(index, input_ids, segments, target, owned))
+            counts += Counts(
+                examples=1,
+                tokens=len(shown),
+                windows=len(kept),
+                windowed=len(ranges) > 1,
+                unknown=text.unknown,
+            )
+        return windows, counts
+
+    def lessons(self, examples: Sequence[Passage], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
+        """Return windows whose targets are units, to be masked when they are drawn; none shares tokens with another."""
+        _mask_of(encoder)
+        room = window.length - encoder.single.specials
+        special, template = encoder.special, encoder.single
+        encoded = encoder.encode_texts([example.text for example in examples], with_words=self.options.whole_word)
+        counts = Counts()
+        pieces: list[tuple[int, list[int], list[int]]] = []  # of one text, or of all: whose it is, ids and units
+        owner: list[int] = []
+        ids: list[int] = []
+        units: list[int] = []
+        for index, text in enumerate(encoded):
+            own = self._units(text, special)
+            long = len(own) > room
+            counts += Counts(examples=1, tokens=len(own), windowed=long, unknown=text.unknown)
+            if self.options.packing == "lines":
+                pieces += [(index, text.ids[a:b], own[a:b]) for a, b in cut(len(own), room=room, stride=0)]
+                continue
+            if ids:  # a border between two texts
+                owner += [index] * len(template.after)
+                ids += template.after
+                units += [FIXED] * len(template.after)
+            first = len(ids)
+            owner += [index] * len(own)
+            ids += text.ids
+            units += [unit if unit == FIXED else unit + first for unit in own]
+        pieces += [(owner[a], ids[a:b], units[a:b]) for a, b in cut(len(ids), room=room, stride=0) if b > a]
+        windows = []
+        for index, piece, own in pieces:
+            input_ids, segments = template.build(piece)
+            target = [FIXED] * len(template.before) + own + [FIXED] * len(template.after)
+            windows.append(Window(index, input_ids, segments, target))
+        return windows, counts + Counts(windows=len(windows))
+
+    def _units(self, text: EncodedText, special: frozenset[int]) -> list[int]:
+        """Return for each token what it is chosen with: its word, or itself; specials are not chosen."""
+        size = len(text.ids)
+        if not self.options.whole_word:
+            return [FIXED if token in special else i for i, token in enumerate(text.ids)]
+        # an added token is of no word; words are fewer than tokens
+        return [
+            FIXED if token in special else word if word is not None else size + i
+            for i, (token, word) in enumerate(zip(text.ids, text.words, strict=True))
+        ]
+
+    def _masked(self, text: EncodedText, special: frozenset[int], masking: Masking) -> tuple[list[int], list[int]]:
+        """Return the ids that evaluation shows of a text, and the positions of what is to be guessed.
+
+        They follow from the text alone: every evaluation has the same ones, whatever rows stand beside this one.
+        """
+        digest = blake2b(np.array(text.ids, dtype=np.int32).tobytes(), digest_size=8).digest()
+        random = np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
+        shown, chosen = masking.apply(text.ids, self._units(text, special), random)
+        return shown.tolist(), chosen.tolist()
+
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Summary]:
+        return [self._summary(window, scores) for window, scores in zip(windows, logits, strict=True)]
+
+    def _summary(self, window: Window, scores: Logits) -> Summary:
+        highest = scores.max(axis=-1, keepdims=True)  # (owned, 1)
+        total = highest + np.log(np.exp(scores - highest).sum(axis=-1, keepdims=True, dtype=np.float64))  # (owned, 1)
+        rows = np.arange(len(scores))
+        none = np.zeros((len(scores), 0))
+        if window.target is not None:
+            gold = np.asarray(window.target)
+            right = scores.argmax(axis=-1) == gold
+            return Summary(total[:, 0] - scores[rows, gold], right, none.astype(np.int64), none)
+        best = np.argsort(-scores, axis=-1, kind="stable")[:, : self.options.top_k]  # (owned, top_k)
+        chances = np.exp(scores[rows[:, None], best] - total)
+        return Summary(none[:, 0:0].sum(axis=1), np.zeros(0, dtype=np.bool_), best, chances)
+
+    def decode(self, example: Passage, summaries: Sequence[Summary]) -> Filled:
+        if not example.masks:
+            losses = [float(one.losses.sum()) for one in summaries]
+            total = sum(len(one.losses) for one in summaries)
+            return Filled(math.fsum(losses), sum(int(one.right.sum()) for one in summaries), total)
+        if self.encoder is None:
+            raise TypeError("a task without a tokenizer cannot write tokens")
+        token = self.encoder.token
+        return Filled(
+            masks=tuple(
+                tuple(Candidate(token(i), chance) for i, chance in zip(ids, chances, strict=True))
+                for one in summaries
+                for ids, chances in zip(one.ids.tolist(), one.chances.tolist(), strict=True)
+            )
+        )
+
+    # -- predictions to scores and answers -----------------------------------------------------------------------------
+
+    def score(self, pairs: Sequence[tuple[Passage, Filled]]) -> dict[str, Any]:
+        total = sum(guess.total for _, guess in pairs)
+        if not total:
+            raise DataError("none of the tokens was masked: there is too little text to score")
+        loss = math.fsum(guess.loss for _, guess in pairs) / total
+        accuracy = sum(guess.right for _, guess in pairs) / total
+        perplexity = math.exp(min(loss, _LONGEST_EXPONENT))
+        return {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "support": total}
+
+    def outcomes(self, pairs: Sequence[tuple[Passage, Filled | None]]) -> Outcomes:
+        return Outcomes(
+            "masked",
+            [example.place for example, _ in pairs],
+            [(example.text,) for example, _ in pairs],
+            [example.text for example, _ in pairs],
+            [None if guess is None else (guess.total, guess.loss, guess.right) for _, guess in pairs],
+        )
+
+    def detailed(self) -> Self:
+        return self
+
+    def evidence(self, pairs: Sequence[tuple[Passage, Filled]]) -> Evidence | None:
+        return None
+
+    def tempered(self, temperature: float) -> Self:
+        return self
+
+    def judged(self, pairs: Sequence[tuple[Passage, Filled]]) -> Judged | None:
+        return None
+
+    def at_least(self, score: float) -> Self:
+        raise UsageError("--min-score: a mask has several candidates, each with its score", help="leave it out")
+
+    def scores_of(self, prediction: Filled) -> list[float]:
+        return []
+
+    def verdicts(self, pairs: Sequence[tuple[Passage, Filled]]) -> list[tuple[float, bool]]:
+        return []
+
+    def references(self, pairs: Sequence[tuple[Passage, Filled]]) -> tuple[list[Any], list[Any]]:
+        return [], []  # what was guessed of a corpus is not kept
+
+    def render(self, example: Passage, prediction: Filled, *, scores: bool) -> dict[str, Any]:
+        return {
+            "masks": [
+                {
+                    "start": start,
+                    "end": end,
+                    "candidates": [{"token": one.token, "score": round(one.score, 4)} for one in candidates],
+                }
+                for (start, end), candidates in zip(example.masks, prediction.masks, strict=True)
+            ]
+        }
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        return ("masks",)
+
+    def cells(self, example: Passage, prediction: Filled) -> dict[str, str]:
+        return {"masks": encode(self.render(example, prediction, scores=False)["masks"])}
+
+    def columns(self, example: Passage, prediction: Filled) -> tuple[list[str], list[str]] | None:
+        return None
+
+    # -- the bundle ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {"seed": self.seed}
+
+    @classmethod
+    def restore(cls, options: Mapping[str, Any], state: Mapping[str, Any]) -> Self:
+        seed = state["seed"] if state else 0
+        if not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"{seed!r} is no seed")
+        return cls(MlmOptions(**options), seed)
+
+    @classmethod
+    def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
+        return cls()
+
+
+def _mask_of(encoder: Encoder) -> int:
+    """Return the id of the mask token; raises ModelError for a tokenizer that has none."""
+    if encoder.mask is None:
+        raise ModelError("the tokenizer has no mask token", help="choose an encoder that was trained with one")
+    return encoder.mask

@@ -1,0 +1,41 @@
+"""Which tokens a masked language model has to guess, and what it is shown in their places.
+
+Devlin et al., "BERT" (NAACL 2019), section 3.1: 15 % of the tokens are chosen, and of those 80 % become the mask token,
+10 % a random token, 10 % stay. A unit is what is chosen as one: a token, or all tokens of a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+FIXED = -100
+"""The unit of a token that is never chosen; what `tasks/base.py` calls IGNORED."""
+_MASKED, _REPLACED = 0.8, 0.9
+"""Below the first, chance makes a chosen token the mask token, below the second another one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """How tokens are masked: `mask` is the mask token's id, `ordinary` are the ids of all that is no special token."""
+
+    mask: int
+    ordinary: Ints
+    share: float = 0.15
+
+    def apply(self, ids: Sequence[int], units: Sequence[int], random: np.random.Generator) -> tuple[Ints, Ints]:
+        """Return the ids that are shown, and the positions, ascending, of the tokens that were chosen."""
+        shown, unit = np.array(ids, dtype=np.int64), np.asarray(units, dtype=np.int64)
+        free = np.flatnonzero(unit != FIXED)
+        kinds, which = np.unique(unit[free], return_inverse=True)
+        chosen = free[(random.random(len(kinds)) < self.share)[which]]
+        fate, others = random.random(len(chosen)), random.integers(len(self.ordinary), size=len(chosen))
+        shown[chosen] = np.where(
+            fate < _MASKED, self.mask, np.where(fate < _REPLACED, self.ordinary[others], shown[chosen])
+        )
+        return shown, chosen
