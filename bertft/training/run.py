@@ -81,6 +81,9 @@ def train(
     if seeds is not None and (folds is not None or seeds < 2):
         what = f"{seeds} is not two or more" if folds is None else "folds have no dev on which one model is the best"
         raise UsageError(f"--seeds: {what}", help="leave one of them out")
+    if folds is not None and recipe.distill:
+        fact = "--folds: the teacher may have learnt the rows that a fold holds out"
+        raise UsageError(fact, help="`--dev` scores a student by rows that neither has learnt")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     reporters.check(recipe.trainer)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
@@ -98,10 +101,12 @@ def train(
         return _summary(job)
     infos = {name: rows.info for name, rows in job.named().items()}
     inputs = {**_inputs(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
+    if job.teacher is not None:
+        inputs |= job.teacher.inputs()
     if finished:
         # a newer version would make other weights, but these are done
         made, asked = (
-            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds"))}
+            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds", "teacher "))}
             for found in (store.read_manifest(directory.target).get("inputs", inputs), inputs)
         )
         refuse_changes(f"the model in {str(directory.target)!r}", made, asked)
@@ -305,6 +310,8 @@ def _inputs(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     settings: dict[str, Any] = {}
     for key, value in asdict(recipe).items():
         section = value if isinstance(value, dict) else {}
+        if key == "distill" and not value:
+            continue
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
     files = {f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in data.items()}
     made_with = store.versions() | (store.versions(["peft"]) if recipe.peft else {})
