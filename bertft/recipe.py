@@ -14,6 +14,7 @@ A recipe holds what a run is, not where its data lies:
     freeze: null              # what is not trained: embeddings, or a number: also so many of the lowest layers
     unfreeze: null            # the head alone at first, then so many layers more each epoch, from the top
     peft: {}                  # adapters instead of all weights: {method: lora}; see `Peft`
+    distill: {}               # learn from a trained model too: {teacher: MODEL}; see `Distill`
     metrics: []               # more metrics, by name or path, for `evaluate.load`
     options: {}               # the task's own
     trainer: {}               # transformers.TrainingArguments, verbatim
@@ -33,6 +34,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -56,7 +58,9 @@ RESERVED = {
     "resume_from_checkpoint": "`--resume` finds the checkpoint",
     "seed": "the recipe's own `seed` (or `--seed`) sets it",
 }
-_SECTIONS = ("metrics", "columns", "options", "peft", "trainer", "search")
+_SECTIONS = ("metrics", "columns", "options", "peft", "distill", "trainer", "search")
+TEACHER = "teacher"
+"""As `model:` the model that `distill:` names: the student has some of its layers."""
 _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_": "a finished model is pushed by hand"}
 
 
@@ -77,6 +81,25 @@ class Peft:
 
 
 @dataclass(frozen=True, slots=True)
+class Distill:
+    """The section `distill:`, by which a student learns from a trained model (`training/distillation.py`).
+
+    The loss is `alpha * soft + (1 - alpha) * hard + hidden * cosine`: the teacher's answers, the labels of the data,
+    and how far the two models' last hidden states point apart.
+    """
+
+    teacher: str
+    """A bundle, a plain Hugging Face directory or a Hub id, with a head for the same labels."""
+    layers: list[int] | None = None
+    """Of a student that is made of the teacher: the layers that are kept, from 0; None: every other one."""
+    temperature: float = 2.0
+    """What both models' logits are divided by in the soft part (Hinton et al. 2015)."""
+    alpha: float = 0.5
+    hidden: float = 1.0
+    """Where both are as wide (Sanh et al. 2019, section 3); else there is no such part."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """What a training run is; see the module for the keys."""
 
@@ -92,6 +115,7 @@ class Recipe:
     freeze: int | Literal["embeddings"] | None = None
     unfreeze: int | None = None
     peft: dict[str, Any] = field(default_factory=dict)
+    distill: dict[str, Any] = field(default_factory=dict)
     metrics: tuple[str, ...] = ()
     columns: dict[str, str] = field(default_factory=dict)
     encoding: str | None = None
@@ -103,6 +127,16 @@ class Recipe:
     def adapters(self) -> Peft | None:
         """The section `peft`, None where all weights are trained."""
         return Peft(**self.peft) if self.peft else None
+
+    @property
+    def distillation(self) -> Distill | None:
+        """The section `distill`, None where there is no teacher."""
+        return Distill(**self.distill) if self.distill else None
+
+    @property
+    def starts_from(self) -> str:
+        """The model whose weights training begins with: `model`, or the teacher's."""
+        return str(self.distill["teacher"]) if self.distill and self.model == TEACHER else self.model
 
     def to_yaml(self) -> str:
         """Return YAML that `load` reads back to an equal recipe."""
@@ -446,6 +480,9 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
     if known.get("peft"):
         known["peft"], wrong = _peft(known["peft"])
         problems += wrong
+    if known.get("distill"):
+        known["distill"], wrong = _distill(known["distill"])
+        problems += wrong
     if "task" not in known and "task" not in values:
         problems.append(("task", "the recipe names no `task`"))
     if problems:
@@ -468,6 +505,11 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
         if number is not None and recipe.peft:
             fact = f"{key}: with adapters (`peft`) the encoder is frozen anyway; leave one of them out"
             _fail([(key, fact)], lines, name)
+    if recipe.model == TEACHER and not recipe.distill and not Path(TEACHER).is_dir():
+        _fail([("model", "model: no teacher is named; `--teacher MODEL` names it")], lines, name)
+    if recipe.distill.get("layers") is not None and recipe.model != TEACHER:
+        fact = f"distill.layers: they are the teacher's, and the student is made of {recipe.model!r}; "
+        _fail([("distill.layers", fact + f"`--model {TEACHER}` makes it of the teacher")], lines, name)
     if not 0 <= recipe.seed < 2**32:
         _fail([("seed", f"seed: {recipe.seed} is not between 0 and {2**32 - 1}")], lines, name)
     return recipe
@@ -505,6 +547,37 @@ def _peft(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
         problems.append(("peft.alpha", f"peft.alpha: {found['alpha']} is no number above 0"))
     if not 0 <= found["dropout"] < 1:
         problems.append(("peft.dropout", f"peft.dropout: {found['dropout']} is not between 0 and 1"))
+    return found, problems
+
+
+def _distill(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Return the section `distill` with its defaults put in, and what is wrong with it: key and sentence."""
+    hints = typing.get_type_hints(Distill)
+    found: dict[str, Any] = {f.name: f.default for f in dataclasses.fields(Distill) if f.name != "teacher"}
+    problems = []
+    for key, value in values.items():
+        try:
+            if key not in hints:
+                problems.append((f"distill.{key}", _unknown(f"distill.{key}", key, hints)))
+                continue
+            found[key] = coerce(value, hints[key])
+            if key == "layers" and value is not None:
+                found[key] = [coerce(number, int) for number in found[key]]
+        except ValueError as error:
+            problems.append((f"distill.{key}", f"distill.{key}: {error}"))
+    if problems:
+        return found, problems
+    if not found.get("teacher"):
+        problems.append(("distill", "distill names no teacher; `--teacher MODEL` names it"))
+    layers = found["layers"]
+    if layers is not None and (not layers or layers[0] < 0 or any(a >= b for a, b in pairwise(layers))):
+        problems.append(("distill.layers", f"distill.layers: {layers} are no layers in their order, from 0"))
+    if not 0 < found["temperature"] < math.inf:
+        problems.append(("distill.temperature", f"distill.temperature: {found['temperature']} is no number above 0"))
+    if not 0 <= found["alpha"] <= 1:
+        problems.append(("distill.alpha", f"distill.alpha: {found['alpha']} is not between 0 and 1"))
+    if not 0 <= found["hidden"] < math.inf:
+        problems.append(("distill.hidden", f"distill.hidden: {found['hidden']} is less than 0, or no number"))
     return found, problems
 
 

@@ -161,6 +161,11 @@ def _settings(recipe: Recipe, window: WindowSize, computed: Mapping[str, Any]) -
     for key, value in recipe.peft.items():
         if value is not None:
             yield f"`peft.{key}`", _inert(str(value))
+    if (distilled := recipe.distillation) is not None:
+        yield "teacher", _inert(metadata.base(Checkpoint(distilled.teacher, distilled.teacher, False)).name)
+        for key in ("layers", "temperature", "alpha", "hidden"):
+            if (value := getattr(distilled, key)) is not None:
+                yield f"`distill.{key}`", _inert(str(value))
     if recipe.batch_tokens is not None:
         yield "`batch_tokens`", f"{recipe.batch_tokens:,}"
     yield "window", f"{window.length:,} tokens, neighbours share {window.stride:,}"

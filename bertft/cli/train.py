@@ -36,6 +36,17 @@ def train_command(
             help="The encoder: embedded (default), a directory, a name of `bertft models`, a Hub id.",
         ),
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Learn from this trained model too; `--model teacher` makes a smaller one of it.",
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,…", help="The layers that `--model teacher` keeps, from 0; default every other one."),
+    ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the model goes; default runs/RECIPE-DATE-TIME.")
     ] = None,
@@ -85,7 +96,8 @@ def train_command(
         raise typer.Exit(_in_parallel(processes, out=out, device=device))
     from bertft.console import is_main_process, say
 
-    loaded = options.load_recipe(recipe, set_, columns, model=model, seed=seed, encoding=encoding)
+    distill = {"distill.teacher": teacher, "distill.layers": None if layers is None else f"[{layers}]"}
+    loaded = options.load_recipe(recipe, set_, columns, model=model, seed=seed, encoding=encoding, **distill)
     from bertft.training.run import train
 
     finished: list[Finished] = []

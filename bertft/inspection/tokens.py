@@ -38,16 +38,16 @@ class Reader:
     def of_recipe(cls, recipe: Recipe) -> Reader:
         """Return what a recipe's training reads with; raises ModelError or UsageError for what cannot be used."""
         task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
-        checkpoint = load.resolve(recipe.model, allow_pickle=True)  # no weights are read
+        checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
         if checkpoint.name == embedded.NAME or find_spec("transformers") is None:
             # what transformers may change about a tokenizer, it does not change about this one
             found = stored.read(checkpoint, presplit=task.presplit)
             window = store.default_window(found, recipe.options["window"], recipe.options["stride"])
-            return cls(recipe.model, task, found.subwords, window, found.settings)
+            return cls(recipe.starts_from, task, found.subwords, window, found.settings)
         config = load.load_config(checkpoint)
         tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
         window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
-        return cls(recipe.model, task, tokenizer.subwords, window, config)
+        return cls(recipe.starts_from, task, tokenizer.subwords, window, config)
 
     @classmethod
     def of_bundle(cls, bundle: Bundle) -> Reader:

@@ -66,9 +66,9 @@ def training_page(
             for line in part["sentences"]]  # fmt: skip
     if any(one.name == "dev" for one in judged):
         lead.append("The checkpoint and its thresholds were chosen on dev, which flatters the dev figures a little.")
-    about = {"model": model, "trained from": recipe.model, "seed": str(recipe.seed)}
+    about = {"model": model, "trained from": recipe.starts_from, "seed": str(recipe.seed)}
     page = {
-        "title": f"{_shown(model)}, trained from {_shown(recipe.model)}",
+        "title": f"{_shown(model)}, trained from {_shown(recipe.starts_from)}",
         "kind": f"Training, task {recipe.task}",
         "lead": lead,
         "curves": _curves(history, judged[0].task.headline if judged else ()),

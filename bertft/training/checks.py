@@ -214,7 +214,7 @@ def _understood(
 
 
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
-    checkpoint = load.resolve(recipe.model, allow_pickle=True)  # no weights are read
+    checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
     window = store.default_window(encoder, recipe.options["window"], recipe.options["stride"])
     blind = [replace(x, **without_gold(x)) for x in _sample(examples)]
@@ -237,7 +237,7 @@ def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], 
     case = None
     if task.name == "ner" and getattr(task, "best_metric", "") == "f1":
         case = model.case_of([(x.words, x.tags) for x in _sample(examples) if x.tags is not None])
-    found = model.check_model(recipe.model, reading, case=case, lower_cases=stored.lower_cases(encoder.subwords))
+    found = model.check_model(recipe.starts_from, reading, case=case, lower_cases=stored.lower_cases(encoder.subwords))
     scale = len(examples) / len(blind)
     tokens = round(scale * sum(len(window.input_ids) for window in windows))
     return found + _check_settings(task, recipe, encoder, rows=len(examples), tokens=tokens, path=path)

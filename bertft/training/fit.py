@@ -15,7 +15,7 @@ import transformers
 from bertft import signals
 from bertft.bundle import store
 from bertft.console import ERRORS, is_main_process, say, warn
-from bertft.encoders import adapters
+from bertft.encoders import adapters, depth
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError, UsageError, first_line
@@ -25,6 +25,7 @@ from bertft.recipe import Recipe
 from bertft.text.masking import Masking
 from bertft.training import checkpoints, cpu, layers, parallel, reporters
 from bertft.training.directory import refuse_changes
+from bertft.training.distillation import Distillation
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
@@ -83,6 +84,13 @@ def _fit(
     model, kept = store.load_weights(job.encoder.checkpoint, head)
     if kept and (scale := job.task.scale) is not None:  # the head gives values, and is to learn standard scores
         fold_scale(model, -scale.mean / scale.deviation, 1 / scale.deviation)
+    distillation = None
+    if job.teacher is not None:
+        distillation = Distillation.load(job.teacher, job.task, model)
+        if (chosen_layers := job.teacher.layers) is not None:
+            of = model.config.num_hidden_layers
+            depth.keep(model, chosen_layers)
+            say(f"the student has layers {', '.join(map(str, chosen_layers))} of the teacher's {of}")
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
     say(f"{job.encoder.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
     _choose_weights(model, recipe)
@@ -156,6 +164,7 @@ def _fit(
             progress=progress,
             objective=objective,
             batches=batches,
+            distillation=distillation,
             request=request,
             watch=watch,
             facts=facts,
@@ -166,7 +175,11 @@ def _fit(
             args=arguments,
             train_dataset=Drawn(job.items, masking=_masking(job), seed=recipe.seed),
             eval_dataset=dev,
-            data_collator=Collator(objective, subwords.pad, segments=takes_segments(model)),
+            data_collator=Collator(
+                objective,
+                subwords.pad,
+                segments=distillation.takes_segments if distillation is not None else takes_segments(model),
+            ),
             callbacks=callbacks,
         )
     trainer.remove_callback(transformers.PrinterCallback)

@@ -24,6 +24,7 @@ from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
 from bertft.training import cache, checks, sampling, split
 from bertft.training.items import Items, collect
+from bertft.training.teacher import Teacher
 
 _CHECKED_ROWS = 200
 
@@ -40,7 +41,7 @@ class Encoder:
     @classmethod
     def load(cls, recipe: Recipe, *, presplit: bool, allow_pickle: bool = False) -> Encoder:
         """Load what the recipe names; raises ModelError, or UsageError for a window that cannot be."""
-        checkpoint = load.resolve(recipe.model, allow_pickle=allow_pickle)
+        checkpoint = load.resolve(recipe.starts_from, allow_pickle=allow_pickle)
         config = load.load_config(checkpoint)
         if recipe.adapters is not None:
             adapters.check(recipe.adapters, config)
@@ -69,6 +70,7 @@ class Job:
     counts: Counts
     labels: Counter[str]
     """How often each label stands in the training rows."""
+    teacher: Teacher | None = None
 
     @property
     def metric(self) -> str:
@@ -131,6 +133,7 @@ def plan(
         if recipe.trainer.get(key, 1) <= 0:
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
+    teacher = Teacher.open(recipe, allow_pickle=allow_pickle)
     encoder: Encoder | None = None
     entry = None
     before: cache.Prepared | None = None
@@ -169,6 +172,8 @@ def plan(
         total = len(train.examples)
         share = f"{len(held):,} of {total:,} rows ({len(held) / total:.0%}) held out at random, seed {recipe.seed}"
         say(f"no --dev: {share}; rows of one text, question or document stay together")
+        if teacher is not None and teacher.may_know(train.info, recipe):
+            warn("the teacher may have learnt the rows that are held out; `--dev` names rows that it has not")
         train, held_out = _part(train, kept), _part(train, held)
     tested = read(test, task, "test") if test else None
     if test is None and "test" in inside:
@@ -179,6 +184,8 @@ def plan(
     _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
+    if teacher is not None:
+        teacher.check(task, encoder)
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
@@ -201,6 +208,7 @@ def plan(
         examples,
         before.counts,
         before.labels,
+        teacher,
     )
     if job.labels:
         say("labels in train: " + ", ".join(f"{inline(label)} {n:,}" for label, n in job.labels.most_common(20)))

@@ -90,6 +90,9 @@ def train(
     if recipe.search:
         say("`search:` is what `bertft sweep` tries; this trains with the recipe's own values")
         recipe = replace(recipe, search={})
+    if folds is not None and recipe.distill:
+        fact = "--folds: the teacher may have learnt the rows that a fold holds out"
+        raise UsageError(fact, help="`--dev` scores a student by rows that neither has learnt")
     recipe = check_options(recipe, task_class(recipe.task).options_class)
     reporters.check(recipe.trainer)
     extra = ExtraMetrics(recipe.metrics, trust_remote_code)
@@ -109,10 +112,12 @@ def train(
         return _summary(job)
     infos = {name: rows.info for name, rows in job.named().items()}
     inputs = {**inputs_of(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
+    if job.teacher is not None:
+        inputs |= job.teacher.inputs()
     if finished:
         # a newer version would make other weights, but these are done
         made, asked = (
-            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds"))}
+            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds", "teacher "))}
             for found in (store.read_manifest(directory.target).get("inputs", inputs), inputs)
         )
         refuse_changes(f"the model in {str(directory.target)!r}", made, asked)
@@ -322,7 +327,7 @@ def inputs_of(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str
     """Return what a resumed run must have in common with the one that was interrupted."""
     settings: dict[str, Any] = {}
     for key, value in asdict(recipe).items():
-        if key == "search" and not value:
+        if key in ("search", "distill") and not value:
             continue
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}

@@ -24,6 +24,7 @@ from bertft.inference.pytorch import free_memory, out_of_memory, outputs
 from bertft.tasks.base import IGNORED, Objective, Window
 from bertft.text.masking import Masking
 from bertft.training import layers, losses, parallel
+from bertft.training.distillation import Distillation
 from bertft.training.items import Items
 from bertft.training.progress import Progress
 from bertft.training.resumable import ResumableTrainer
@@ -115,6 +116,7 @@ class EncoderTrainer(ResumableTrainer):
         objective: Objective,
         batches: Batches | None,
         layer_decay: float | None = None,
+        distillation: Distillation | None = None,
         request: signals.Request | None = None,
         watch: Watch | None = None,
         **arguments: Any,
@@ -123,6 +125,9 @@ class EncoderTrainer(ResumableTrainer):
         self._request = request
         self._layer_decay = layer_decay
         self._watch = watch
+        self._distillation = distillation
+        if distillation is not None:
+            distillation.to(self.args.device)
         self._begun: list[dict[str, Any]] = []
         """The micro-batches of this step, so far."""
         self._part: dict[str, Any] = {}
@@ -166,6 +171,9 @@ class EncoderTrainer(ResumableTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
         del inputs["items"]
         self._owner, self._mask = inputs.pop("owner"), inputs["attention_mask"]
+        if self._distillation is not None:
+            with self.accelerator.autocast():
+                self._distillation.ask(inputs)
         chosen = self._objective.loss == "masked"
         with only(self.model, inputs["labels"].ne(IGNORED)) if chosen else nullcontext():
             return super().compute_loss(model, inputs, *arguments, **named)
@@ -177,7 +185,15 @@ class EncoderTrainer(ResumableTrainer):
         if how and len(self._owner) > len(labels):
             logits = losses.over_windows(how, logits, self._owner, len(labels))
         count, mask = num_items_in_batch, self._mask
-        return losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
+
+        def hard() -> torch.Tensor:
+            return losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
+
+        if self._distillation is None:
+            return hard()
+        return self._distillation.loss(
+            self._objective, logits, labels, hard=hard, owner=self._owner, mask=mask, count=count
+        )
 
     @override
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
