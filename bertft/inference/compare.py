@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from bertft.bundle.store import Bundle, open_bundle
 from bertft.console import say, warn
@@ -24,6 +24,9 @@ from bertft.scoring.outcomes import Outcomes
 from bertft.scoring.resampling import units
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
+
+if TYPE_CHECKING:
+    from bertft.tasks.pair import ClassifyPair
 
 AnyTask = Task[Any, Any, Any]
 TaskName = Literal["auto", "classify", "pair", "ner", "qa"]
@@ -86,7 +89,7 @@ def compare(
     if len({(one.kind, one.unit) for one in found}) > 1:
         what = " and ".join(f"{name}: {one.kind} by {one.unit}" for name, one in zip(systems, found, strict=True))
         raise UsageError(f"these systems answer different questions ({what})")
-    if any(one.ranks is None for one in found):  # a file of predictions has no scores to rank by
+    if any(one.ranks is None for one in found):  # a file of predictions need not have scores to rank by
         found = [replace(one, ranks=None) for one in found]
     result = _compared(systems, found, data, task.headline, metric=metric, samples=samples, seed=seed, show=show)
     if observe is not None:
@@ -262,7 +265,29 @@ def _of_file(path: str, told: Told, task: AnyTask, labelled: Labelled) -> Outcom
     say(f"{path}: {len(kept):,} predictions")
     if gold.kind in ("tags", "entities"):
         return replace(gold, predicted=_tags(kept, labelled.examples, plain=gold.kind == "tags"))
-    return replace(gold, predicted=[_said(gold, task, row, what) for row, what in kept])
+    ranks = None if gold.groups is None else _ranks(cast("ClassifyPair", task), kept, labelled.examples)
+    return replace(gold, predicted=[_said(gold, task, row, what) for row, what in kept], ranks=ranks)
+
+
+def _ranks(task: ClassifyPair, told: Told, examples: Sequence[Any]) -> list[tuple[bool, float]] | None:
+    """Return whether each row is a right answer, and the score that a record gives it; None where one gives none."""
+    relevant, known = task.relevant(), len(task.target.labels)
+    scores = []
+    for row, what in told:
+        score = what.get("value") if relevant is None else what.get("score")
+        if relevant is not None and isinstance(of_each := what.get("scores"), Mapping):
+            score = of_each.get(relevant)
+        elif relevant is not None and known != 2:
+            return None
+        if score is None:
+            return None
+        try:
+            number = float(score)
+        except (TypeError, ValueError):
+            raise DataError(f"the score {score!r:.60} is no number", place=row.place) from None
+        other = relevant is not None and "scores" not in what and what.get("label") != relevant
+        scores.append(1 - number if other else number)
+    return list(zip(task.rights(examples), scores, strict=True))
 
 
 def _said(gold: Outcomes, task: Any, row: Row, what: Mapping[str, Any]) -> Any:

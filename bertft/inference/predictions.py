@@ -100,6 +100,8 @@ def _of_table(source: Source, prefix: str) -> Iterator[tuple[Row, Mapping[str, A
         columns = ", ".join(map(repr, dialect.names))
         advice = f"its columns are {columns}; `--field NAME` reads NAME_label"
         raise DataError(f"the table has no column '{prefix}_label'", place=Place(source.path, 1), help=advice)
+    if (score := f"{prefix}_score") in dialect.names:
+        names["score"] = score
     for row in _good(tables.read(source, dialect)):
         values = {key: row.values.get(name) for name, key in names.items()}
         yield row, {key: _cell(key, value, row.place) for key, value in values.items()}

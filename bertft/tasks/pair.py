@@ -84,7 +84,7 @@ class ClassifyPair(Classify):
     def prepare(self, examples: Iterable[Any]) -> tuple[Self, list[str]]:
         learnt, notes = Classify.prepare(self, examples)
         if learnt.options.rank:
-            relevant = learnt._relevant()
+            relevant = learnt.relevant()
             notes.append("ranked by the value" if relevant is None else f"right answers have the label {relevant!r}")
         return learnt, notes
 
@@ -137,13 +137,18 @@ class ClassifyPair(Classify):
 
     def _ranks(self, pairs: Sequence[tuple[Any, Answer]]) -> Iterator[tuple[bool, float]]:
         """Yield whether each row is a right answer, and its score."""
-        relevant = self._relevant()
-        for example, answer in pairs:
-            rank = float(answer[0]) if relevant is None else float(answer[self.target.labels.index(relevant)])
-            gold = self.target.gold(example.label, example.place)
-            yield gold > 0 if isinstance(gold, float) else relevant in gold, rank
+        relevant = self.relevant()
+        for right, (_, answer) in zip(self.rights([example for example, _ in pairs]), pairs, strict=True):
+            yield right, float(answer[0]) if relevant is None else float(answer[self.target.labels.index(relevant)])
 
-    def _relevant(self) -> str | None:
+    def rights(self, examples: Sequence[Any]) -> Iterator[bool]:
+        """Yield whether each row is a right answer."""
+        relevant = self.relevant()
+        for example in examples:
+            gold = self.target.gold(example.label, example.place)
+            yield gold > 0 if isinstance(gold, float) else relevant in gold
+
+    def relevant(self) -> str | None:
         """Return the label of right answers; None where a value says how right they are (more than 0 is right)."""
         if self.target.is_value:
             return None

@@ -258,6 +258,30 @@ def test_rankings_are_compared_by_question() -> None:
     assert "map" not in parts[0]  # a part of a question's answers has no rank
 
 
+@pytest.mark.parametrize("scores", [True, False])
+def test_a_ranker_is_compared_with_files_that_have_scores(
+    cli: Run, encoder: Path, tmp_path: Path, scores: bool
+) -> None:
+    rows = [(f"question {i // 3}", f"answer {i}", "yes" if i % 3 == 0 else "no") for i in range(30)]
+    data = table(tmp_path / "r.csv", [("text_a", "text_b", "label"), *rows])
+    model, lines = tmp_path / "ranker", tmp_path / "told.jsonl"
+    command = ("train", "rank", "--data", data, "--dev", data, "--model", encoder, "--out", model)
+    assert cli(*command, "--set", "trainer.num_train_epochs=1", "--set", "calibrate=off").code == 0
+    extra = ("--scores",) if scores else ()
+    assert cli("predict", model, data, "--to", "jsonl", "--out", lines, *extra).code == 0
+    unscored = jsonl(tmp_path / "bare.jsonl", [{"prediction": {"label": "no"}} for _ in rows])
+    found = told(cli("compare", model, lines, "--data", data, "--samples", 200))
+    assert [*found["systems"][1]["intervals"]] == ["map", "mrr", "accuracy"]
+    assert found["systems"][0]["map"] == pytest.approx(found["systems"][1]["map"], abs=0.2)  # four decimals tie
+    bare = told(cli("compare", model, unscored, "--data", data, "--samples", 200))
+    assert "map" not in bare["systems"][0]
+    backwards = [json.loads(line) for line in lines.read_text().splitlines()]
+    for row, (*_, label) in zip(backwards, rows, strict=True):
+        row["prediction"] = {"label": "yes", "score": 0.9 if label == "yes" else 0.1}
+    right = jsonl(tmp_path / "right.jsonl", backwards)
+    assert told(cli("compare", model, right, "--data", data, "--samples", 200))["systems"][1]["mrr"] == 1.0
+
+
 def test_characters_are_put_on_the_words_of_the_data(cli: Run, tmp_path: Path) -> None:
     rows = [{"text": "Ada Stone lives in Lima.", "entities": [{"start": 0, "end": 9, "label": "PER"}]}] * 5
     rows = [{**row, "text": f"{row['text']} {i}"} for i, row in enumerate(rows)]
