@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertft.errors import UsageError
-from bertft.recipe import RESERVED, Recipe, check_options, coerce, load, shipped, trainer_fields
+from bertft.recipe import RESERVED, Recipe, check_options, load, shipped
+from bertft.recipe.values import coerce, trainer_fields
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,12 @@ A recipe holds what a run is, not where its data lies:
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import math
-import re
-import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.resources import files
-from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -41,13 +36,13 @@ from typing import Any, Literal, NoReturn
 import yaml
 
 from bertft.errors import UsageError, did_you_mean
+from bertft.recipe.syntax import Dumper, parse, scalar
+from bertft.recipe.values import coerce, trainer_fields, trainer_value
 
 MAX_BYTES = 256 * 1024
 """Of a recipe; PyYAML reads so much in seconds."""
 MAX_RANK = 4096
 """Of an adapter; more than the width of any encoder that is fine-tuned with one is no low rank."""
-_MAX_DIGITS = 100  # of a whole number: a longer one is no setting, and not every number of Python's can hold it
-_INTEGER = re.compile(f"[-+]?[0-9]{{1,{_MAX_DIGITS}}}")
 RESERVED = {
     "output_dir": "`--out` names the directory",
     "remove_unused_columns": "bertft builds the model's inputs itself",
@@ -144,10 +139,10 @@ class Recipe:
         values["metrics"] = list(self.metrics)
         if not self.search:
             del values["search"]
-        text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        text: str = yaml.dump(values, Dumper=Dumper, sort_keys=False, allow_unicode=True)
         # written raw, some would be the end of a line to PyYAML, others (bidi controls) lie about what stands there
         if not text.replace("\n", "").isprintable():
-            text = yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+            text = yaml.dump(values, Dumper=Dumper, sort_keys=False)
         return text
 
 
@@ -155,7 +150,7 @@ def shipped() -> dict[str, str]:
     """Return the recipes that come with bertft: name → YAML text."""
     folder = files("bertft") / "recipes"
     if not folder.is_dir():  # an editable install: the folder stands beside the package
-        folder = Path(__file__).parent.parent / "recipes"
+        folder = Path(__file__).parents[2] / "recipes"
     return {
         entry.name.removesuffix(".yaml"): entry.read_text(encoding="utf-8")
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name)
@@ -193,7 +188,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
             raise UsageError(fact, place=f"{name}:1", help="is this the data file? `--data` names that")
     else:
         text = shipped_text(name)
-    values, lines = _parse(text, name)
+    values, lines = parse(text, name)
     for override in overrides:
         lines.pop(_override(values, override), None)
     return _build(values, lines, name)
@@ -227,201 +222,6 @@ def check_options(recipe: Recipe, options_class: type) -> Recipe:
     if problems:
         raise UsageError("; ".join(problems))
     return dataclasses.replace(recipe, options=checked)
-
-
-def coerce(value: object, hint: Any) -> Any:
-    """Return `value` as the type `hint` says (a class, a union, a Literal); text is read as that type.
-
-    Raises ValueError for a value that cannot be of that type.
-    """
-    arms = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
-    if type(None) in arms and value in (None, "null", "~"):
-        return None
-    for arm in sorted(arms, key=lambda arm: arm is str):  # any text is a str: the other readings come first
-        done, result = _as(value, arm)
-        if done:
-            return result
-    names = [
-        " | ".join(map(str, typing.get_args(arm)))
-        if typing.get_origin(arm) is Literal
-        else getattr(arm, "__name__", "")
-        for arm in arms
-    ]
-    shown = {"NoneType": "null", "tuple": "list"}
-    raise ValueError(f"{value!r:.200} is not {' or '.join(shown.get(n, n) for n in names)}")
-
-
-def _as(value: object, arm: Any) -> tuple[bool, Any]:
-    origin = typing.get_origin(arm)
-    if typing.get_origin(arm) in (typing.Union, types.UnionType):
-        return any(_as(value, a)[0] for a in typing.get_args(arm)), value
-    if origin is Literal:
-        return value in typing.get_args(arm), value
-    if arm is Any:
-        return True, value
-    if arm is bool:
-        if isinstance(value, str) and value.lower() in ("true", "false"):
-            return True, value.lower() == "true"
-        return isinstance(value, bool), value
-    if isinstance(value, bool):
-        return False, None
-    if arm is int and (isinstance(value, int) or (isinstance(value, str) and _INTEGER.fullmatch(value))):
-        return True, int(value)
-    if arm is int or arm is float:
-        try:
-            number = float(value)  # type: ignore[arg-type]  # a TypeError is the answer
-        except (TypeError, ValueError, OverflowError):
-            return False, None
-        if arm is float:
-            return not math.isnan(number), number
-        whole = math.isfinite(number) and number.is_integer()
-        return whole, int(number) if whole else None
-    if arm is str:
-        return isinstance(value, str), value
-    base = origin or arm
-    if base in (dict, list, tuple):
-        if isinstance(value, str):
-            value = _scalar(value)
-        return isinstance(value, dict if base is dict else list), value
-    return False, None
-
-
-# -- trainer keys ------------------------------------------------------------------------------------------------------
-
-
-@cache
-def trainer_fields() -> dict[str, str]:
-    """Return the fields of the installed `transformers.TrainingArguments`, name → annotation, without importing it.
-
-    Reading the source takes milliseconds, the import seconds.
-    """
-    spec = find_spec("transformers")
-    if spec is None or spec.origin is None:
-        raise UsageError("transformers is not installed", help="`pip install bertft` brings it")
-    source = (Path(spec.origin).parent / "training_args.py").read_text(encoding="utf-8")
-    return dict(_fields(ast.parse(source)))
-
-
-def _fields(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == "TrainingArguments":
-            for item in node.body:
-                if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
-                    yield item.target.id, ast.unparse(item.annotation)
-
-
-def _trainer_value(key: str, value: object) -> Any:
-    annotation = trainer_fields()[key]
-    names = {"bool": bool, "int": int, "float": float, "None": type(None), "str": str}
-    arms = []
-    for part in annotation.split("|"):
-        base = part.strip().partition("[")[0]
-        # enumerations of transformers (IntervalStrategy, …) are written as their string
-        arms.append(names.get(base) or {"dict": dict, "list": list, "Literal": bool}.get(base, str))
-    return coerce(value, typing.Union[tuple(dict.fromkeys(arms))])  # noqa: UP007  (built at run time)
-
-
-# -- parsing -----------------------------------------------------------------------------------------------------------
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the scalars of the 1.2 core schema, without aliases, and with duplicate keys as an error."""
-
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as the base class has it)
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed in a recipe", problem_mark=mark)
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if getattr(event, "tag", None) not in (None, "!"):
-            raise yaml.MarkedYAMLError(problem="tags are not allowed in a recipe", problem_mark=event.start_mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        seen = set()
-        for key_node, _ in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key is not a name", problem_mark=key_node.start_mark)
-            if key_node.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"the key {key_node.value!r} stands twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-def _integer(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    # YAML 1.1, which PyYAML reads, takes 010 for 8
-    text = loader.construct_scalar(node)
-    if len(text) > _MAX_DIGITS:
-        problem = f"a number of more than {_MAX_DIGITS} digits"
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-    return int(text, 0) if text.lower().startswith(("0o", "0x")) else int(text)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _integer)
-
-
-class _Dumper(yaml.SafeDumper):
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (as the base class has it)
-
-
-def _resolvers() -> None:
-    # YAML 1.2 core schema, section 10.3.2
-    table = (
-        ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-        ("null", r"null|Null|NULL|~|", ["n", "N", "~", ""]),
-        ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
-        (
-            "float",
-            r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
-            "-+.0123456789",
-        ),
-    )
-    for kind, pattern, first in table:
-        for cls in (_Loader, _Dumper):
-            cls.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"^(?:{pattern})$"), list(first))
-
-
-_resolvers()
-
-
-def _parse(text: str, name: str) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the recipe's values and the line of each top-level and second-level key (`trainer.optim`)."""
-    loader: _Loader | None = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        values = loader.construct_document(node) if node is not None else {}
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UsageError(f"the recipe is not valid YAML: {error.problem}", place=f"{name}:{line}") from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        fact = f"the recipe is not valid YAML: the character U+{error.character:04X} is not allowed"
-        raise UsageError(fact, place=f"{name}:{line}") from None
-    except RecursionError:
-        line = loader.line + 1 if loader else 1
-        raise UsageError("the recipe is nested too deeply", place=f"{name}:{line}") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise UsageError("a recipe is a mapping of keys to values", place=name)
-    for section in values.values():
-        if isinstance(section, dict) and not all(isinstance(key, str) for key in section):
-            raise UsageError("the keys of a section are names", place=name)
-    lines = {}
-    for key, child in node.value if node is not None else ():
-        lines[key.value] = key.start_mark.line + 1
-        if isinstance(child, yaml.MappingNode):
-            lines |= {f"{key.value}.{inner.value}": inner.start_mark.line + 1 for inner, _ in child.value}
-    return values, lines
-
-
-def _scalar(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-    except (yaml.YAMLError, RecursionError):
-        return text
 
 
 def _override(values: dict[str, Any], override: str) -> str:
@@ -464,7 +264,7 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
             elif key == "columns":
                 known[key] = {str(role): str(column) for role, column in known[key].items()}
             elif key == "search":
-                known[key] = {name: _scalar(way) if isinstance(way, str) else way for name, way in known[key].items()}
+                known[key] = {name: scalar(way) if isinstance(way, str) else way for name, way in known[key].items()}
         except ValueError as error:
             problems.append((key, f"{key}: {error}"))
     for key, value in list((known.get("trainer") or {}).items()):
@@ -474,7 +274,7 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
             problems.append((f"trainer.{key}", _unknown(f"trainer.{key}", key, trainer_fields())))
         else:
             try:
-                known["trainer"][key] = _trainer_value(key, value)
+                known["trainer"][key] = trainer_value(key, value)
             except ValueError as error:
                 problems.append((f"trainer.{key}", f"trainer.{key}: {error}"))
     if known.get("peft"):
