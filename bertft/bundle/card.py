@@ -97,8 +97,9 @@ def _scores(
     yield _explained(scores, task)
     split, last = list(scores.items())[-1]
     if calibration := last.get("calibration"):
-        error, (low, high) = calibration["ece"], calibration["intervals"]["ece"]
-        how = f"{100 * error:.1f} points on {split}, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
+        how = f"{100 * calibration['ece']:.1f} points on {split}"
+        if sure := calibration.get("intervals"):
+            how += ", 95 % interval {:.1f} to {:.1f}".format(*(100 * bound for bound in sure["ece"]))
         yield f"Its confidence is off by {how} (expected calibration error)."
     if per_label := last.get("per_label"):
         listed = sorted(per_label.items(), key=lambda item: -item[1]["support"])

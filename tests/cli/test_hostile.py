@@ -440,7 +440,7 @@ def test_a_model_card_is_text(hostile: tuple[Path, Path, str]) -> None:
     assert "<" not in body
     assert "](" not in body
     assert body.count("`") % 2 == 0
-    ours = ("|", "#", "- ", "Labels: ", "    ", "Trained", "In p", "By label, on ")
+    ours = ("|", "#", "- ", "Labels: ", "    ", "Trained", "In p", "By label, on ", "Its confidence is off by ")
     assert all(line.startswith(ours) or not line for line in body.splitlines())
     rows = [line for line in body.splitlines() if line.startswith("| train")]
     assert [line.count("|") for line in rows] == [5]

@@ -66,7 +66,7 @@ def test_another_limit_does_not_continue_a_run(cli: Run, model: Path, tmp_path: 
     jsonl.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES * 40) + "{no\n")
     stopped = cli("predict", model, jsonl, "--out", out, "--min-score", "0.5")
     assert stopped.code == 3
-    cli("predict", model, jsonl, "--out", out, "--resume", "--on-error", "skip").fails(2, "--min-score (0.5 before")
+    cli("predict", model, jsonl, "--out", out, "--resume", "--on-error", "skip").fails(2, "--min-score: 0.5 before")
     going = cli("predict", model, jsonl, "--out", out, "--resume", "--on-error", "skip", "--min-score", "0.5")
     assert going.code == 0, going.err
     whole = cli("predict", model, jsonl, "--on-error", "skip", "--min-score", "0.5")

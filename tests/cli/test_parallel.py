@@ -51,8 +51,13 @@ def test_two_processes_learn_what_one_does(
         np.testing.assert_allclose(weights, two[name], atol=2e-5)
     moved = max(float(np.abs(one[name] - start[name]).max()) for name in start.keys() & one.keys())
     assert moved > 1e-3  # there was something to learn
+    evaluated = json.loads(shell("eval", tmp_path / "two", "--data", train_file).out)
+    one, two, again = (found.pop("calibration") for found in (results["one"], results["two"], evaluated))
     assert results["one"] == results["two"]  # every row of dev was scored, and once
-    assert json.loads(shell("eval", tmp_path / "two", "--data", train_file).out).items() >= results["two"].items()
+    assert evaluated.items() >= results["two"].items()
+    for key in ("ece", "nll"):
+        assert one[key] == pytest.approx(two[key], abs=1e-6)
+        assert again[key] == pytest.approx(two[key], abs=1e-6)
 
 
 def test_a_fault_is_said_once_and_is_the_exit_code(shell: Run, encoder: Path, tmp_path: Path) -> None:
