@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from bertft.cli import options
+
+if TYPE_CHECKING:
+    from bertft.bundle.store import Bundle
+    from bertft.data.row import Row
 
 inspect = typer.Typer(
     help="Look inside: what a model sees, attends to, answers for, and gets wrong.\n\n"
@@ -60,24 +64,17 @@ def tokens_command(
     Example: bertft inspect tokens ner train.conll:120
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
-    from dataclasses import replace
-
     from bertft.errors import UsageError
     from bertft.inspection import tokens
     from bertft.inspection.rows import Reading
 
-    chosen = options.parse_columns(columns)
-    reading = Reading(format, encoding, chosen)
+    reading = Reading(format, encoding, options.parse_columns(columns))
     if tokens.is_bundle(recipe):
         if model is not None or set_:
             raise UsageError(f"--{'model' if model else 'set'}: {recipe!r} is a trained model, which has its own")
         found = tokens.tokens_of_model(recipe, row, reading=reading)
     else:
-        from bertft.recipe import load
-
-        loaded = load(recipe, [*(set_ or ()), *([f"model={model}"] if model is not None else [])])
-        if chosen:
-            loaded = replace(loaded, columns=chosen)
+        loaded = options.load_recipe(recipe, set_, columns, model=model)
         found = tokens.tokens_of_recipe(loaded, row, reading=reading)
     if json:
         from bertft.data.jsonl import encode
@@ -117,15 +114,9 @@ def attention_command(
     from bertft.report import pictures
 
     pictures.check_out(out)
-    from bertft.bundle.store import open_bundle
     from bertft.console import say
-    from bertft.inspection.rows import Reading, of_model
 
-    bundle = open_bundle(model, allow_pickle=allow_pickle)
-    if bundle.assumed:
-        say(bundle.assumed)
-    reading = Reading(format, encoding, options.parse_columns(columns), bundle.manifest.get("columns"))
-    example, row = of_model(bundle, text, reading)
+    bundle, example, row = _opened(model, text, columns, encoding, format, allow_pickle=allow_pickle)
     from bertft.inspection.attention import attention
 
     found = {"place": str(row.place), **attention(bundle, example, layers=layer or (), heads=head or (), device=device)}
@@ -185,15 +176,9 @@ def why_command(
     from bertft.inspection.why import check_installed, why
 
     check_installed()
-    from bertft.bundle.store import open_bundle
     from bertft.console import say
-    from bertft.inspection.rows import Reading, of_model
 
-    bundle = open_bundle(model, allow_pickle=allow_pickle)
-    if bundle.assumed:
-        say(bundle.assumed)
-    reading = Reading(format, encoding, options.parse_columns(columns), bundle.manifest.get("columns"))
-    example, row = of_model(bundle, text, reading)
+    bundle, example, row = _opened(model, text, columns, encoding, format, allow_pickle=allow_pickle)
     found = {
         "place": str(row.place),
         **why(bundle, example, label=label, word=word, baseline=baseline, steps=steps, device=device),
@@ -209,6 +194,21 @@ def why_command(
         from bertft.report import heat
 
         print(heat.why_map(found, colour=heat.in_colour()))
+
+
+def _opened(
+    model: str, text: str, columns: str | None, encoding: str | None, format: str, *, allow_pickle: bool
+) -> tuple[Bundle, Any, Row]:
+    """Return a model without its weights, and the text or the row of a file that is looked at, as example and row."""
+    from bertft.bundle.store import open_bundle
+    from bertft.console import say
+    from bertft.inspection.rows import Reading, of_model
+
+    bundle = open_bundle(model, allow_pickle=allow_pickle)
+    if bundle.assumed:
+        say(bundle.assumed)
+    reading = Reading(format, encoding, options.parse_columns(columns), bundle.manifest.get("columns"))
+    return bundle, *of_model(bundle, text, reading)
 
 
 @inspect.command("errors")

@@ -59,6 +59,11 @@ class Checkpoint:
     allow_pickle: bool = False
     """Whether its weights may be a `pytorch_model.bin`."""
 
+    @property
+    def files(self) -> Path | None:
+        """The directory that holds its files: its own, or that of the local Hub cache; None where it is in neither."""
+        return Path(self.location) if self.is_directory else cached(self.location)
+
 
 def resolve(name: str, *, allow_pickle: bool = False) -> Checkpoint:
     """Return where `name` is: `embedded`, else an existing path, else a short name of `bertft models`, else a Hub id.
@@ -203,7 +208,7 @@ def load_model(
             use_safetensors=None if checkpoint.allow_pickle else True,
             **naming,
         )
-    directory = Path(checkpoint.location) if checkpoint.is_directory else cached(checkpoint.location)
+    directory = checkpoint.files
     if directory and has_pickle(directory):
         _mention_pickle(directory)
     body = f"{model.base_model_prefix}."

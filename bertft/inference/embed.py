@@ -20,7 +20,7 @@ from bertft.data.row import Row
 from bertft.encoders import load, sentences
 from bertft.encoders.sentences import TokenPooling
 from bertft.errors import DataError, OutputError, UsageError
-from bertft.inference.engine import BATCH_TOKENS, Engine
+from bertft.inference.engine import BATCH_TOKENS, LOOK_AHEAD, Engine
 from bertft.inference.evaluate import report_counts
 from bertft.inference.predict import Options, answered
 from bertft.tasks.base import Counts, Encoder, Logits, Task, Window, WindowSize
@@ -101,7 +101,7 @@ def embed(
             opened = first if first is not None and i == 0 else options.open(bundle, path)
             say(opened.describe())
             rows = iter(opened.rows)
-            while chunk := list(islice(rows, 1024)):
+            while chunk := list(islice(rows, LOOK_AHEAD)):
                 vectors, counts = engine.predict([bundle.task.parse(row, labelled=False) for row in chunk])
                 sink.add(chunk, vectors)
                 met += counts

@@ -14,7 +14,6 @@ from typing import Any
 from bertft import digest
 from bertft.bundle.exported import fingerprint
 from bertft.bundle.store import Bundle, versions
-from bertft.encoders.known import cached
 from bertft.errors import DataError, UsageError
 
 _WEIGHTS = frozenset({".safetensors", ".bin", ".onnx", ".data"})
@@ -109,7 +108,7 @@ def _content(path: str) -> str:
 def _model(bundle: Bundle) -> dict[str, str]:
     """Return a hash of each file of the model that answers depend on."""
     checkpoint = bundle.checkpoint
-    directory = Path(checkpoint.location) if checkpoint.is_directory else cached(checkpoint.location)
+    directory = checkpoint.files
     if directory is None:
         return {"name": checkpoint.location}
     found = {}

@@ -115,12 +115,8 @@ def train(
     if job.teacher is not None:
         inputs |= job.teacher.inputs()
     if finished:
-        # a newer version would make other weights, but these are done
-        made, asked = (
-            {key: value for key, value in found.items() if key.startswith(("recipe ", "data ", "seeds", "teacher "))}
-            for found in (store.read_manifest(directory.target).get("inputs", inputs), inputs)
-        )
-        refuse_changes(f"the model in {str(directory.target)!r}", made, asked)
+        made = store.read_manifest(directory.target).get("inputs", inputs)
+        refuse_another(f"the model in {str(directory.target)!r}", made, inputs)
         say(f"{directory.target} is finished")
         return {"model": str(directory.target), **store.read_metrics(directory.target)}
     with directory.locked(resume=resume):
@@ -321,6 +317,16 @@ def _cross_validate(
         pairs,
         {**measure(task, pairs), **extra.score(task, pairs)},
     )
+
+
+def refuse_another(what: str, made: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise UsageError where a run that is finished is another one than is asked for.
+
+    Versions may differ: a newer one would make other weights, but these are done.
+    """
+    lasting = ("recipe ", "data ", "seeds", "teacher ")
+    before, now = ({key: value for key, value in each.items() if key.startswith(lasting)} for each in (made, asked))
+    refuse_changes(what, before, now)
 
 
 def inputs_of(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Seeds:
 
     def remaining(self) -> Iterator[tuple[int, Path]]:
         """Yield each seed that is not done yet, and the folder for its checkpoints."""
-        known = {one["seed"]: one for one in self.done}
+        known = {one["seed"] for one in self.done}
         for number, seed in enumerate(range(self.first, self.first + self.count), 1):
             say(f"\nseed {seed}, {number} of {self.count}" + ("  (done before)" if seed in known else ""))
             if seed not in known:

@@ -31,9 +31,9 @@ from bertft.recipe import Recipe, check_options, override
 from bertft.recipe import load as load_recipe
 from bertft.tasks import task_class
 from bertft.training import parallel, space
-from bertft.training.directory import TRIALS, RunDirectory, refuse_changes, writing
+from bertft.training.directory import TRIALS, RunDirectory, writing
 from bertft.training.plan import plan
-from bertft.training.run import inputs_of, train
+from bertft.training.run import inputs_of, refuse_another, train
 from bertft.training.trials import Trials
 
 _JOURNAL = f"{TRIALS}.journal"
@@ -202,11 +202,7 @@ def _found(target: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
         made = dict(found.pop("inputs"))
     except (ValueError, KeyError, TypeError):
         raise ModelError("cannot be read", place=path, help="`--overwrite` starts again") from None
-    # a newer version would make other weights, but these are done
-    before, now = (
-        {key: value for key, value in each.items() if key.startswith(("recipe ", "data "))} for each in (made, inputs)
-    )
-    refuse_changes(f"the sweep in {str(target)!r}", before, now)
+    refuse_another(f"the sweep in {str(target)!r}", made, inputs)
     say(f"{target} is finished")
     return _result(target, found)
 

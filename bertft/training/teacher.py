@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft import digest
@@ -12,7 +11,6 @@ from bertft.bundle import store
 from bertft.bundle.store import Bundle
 from bertft.encoders import load
 from bertft.encoders.families import max_positions
-from bertft.encoders.known import cached
 from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import UsageError, inline
 from bertft.recipe import TEACHER, Distill, Recipe
@@ -102,8 +100,7 @@ class Teacher:
 
     def inputs(self) -> Mapping[str, str]:
         """Return what a resumed run must have in common with the first, by name: the weights."""
-        checkpoint = self.bundle.checkpoint
-        directory = Path(checkpoint.location) if checkpoint.is_directory else cached(checkpoint.location)
+        directory = self.bundle.checkpoint.files
         files = sorted(path for end in _WEIGHTS for path in directory.glob(end)) if directory else []
         return {f"teacher {path.name}": f"sha256 {digest.of_file(path)}" for path in files}
 
