@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from sys import intern
+from typing import TypeGuard
 
 from bertft.data.row import Place, Row
 from bertft.errors import DataError
@@ -79,13 +80,18 @@ def from_row(row: Row, *, labelled: bool) -> Example:
     if row.error is not None:
         raise row.error
     tokens, text = row.get("tokens"), row.get("text")
-    ours = isinstance(tokens, list) and all(isinstance(token, str) for token in tokens)
-    if tokens is not None and (ours or not isinstance(text, str)):  # annotation tools keep objects in `tokens`
+    if tokens is not None and (
+        _are_strings(tokens) or not isinstance(text, str)
+    ):  # annotation tools keep objects in `tokens`
         return _from_tokens(row, tokens, labelled=labelled)
     if not isinstance(text, str):
         advice = f"the fields are {', '.join(map(repr, row.values))}; name the right ones with `--columns text=…`"
         raise DataError("the row has neither `tokens` nor `text`", place=row.place, help=advice if row.values else None)
     return _from_text(row, text, labelled=labelled)
+
+
+def _are_strings(values: object) -> TypeGuard[list[str]]:
+    return isinstance(values, list) and {*map(type, values)} <= {str}
 
 
 def _well_formed(word: str) -> str:
@@ -94,15 +100,15 @@ def _well_formed(word: str) -> str:
 
 
 def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
-    if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+    if not _are_strings(tokens):
         raise DataError("`tokens` must be a list of strings", place=row.place)
     tags = row.get("tags") if labelled else None
     if tags is not None:
         if not isinstance(tags, list) or len(tags) != len(tokens):
             count = len(tags) if isinstance(tags, list) else "no"
             raise DataError(f"{len(tokens)} tokens but {count} tags", place=row.place)
-        bad = [tag for tag in tags if not isinstance(tag, str) or not tag]
-        if bad:
+        if not _are_strings(tags) or "" in tags:
+            bad = [tag for tag in tags if not isinstance(tag, str) or not tag]
             advice = "write the tags by name, for example 'B-PER' (datasets: `features['ner_tags'].feature.names`)"
             raise DataError(f"the tag {bad[0]!r} is no name", place=row.place, help=advice)
     elif labelled:

@@ -122,18 +122,16 @@ def invalid_positions(tags: Sequence[str], style: TagStyle) -> list[int]:
 
 
 def inconsistent(sentences: Sequence[Sequence[str]], style: TagStyle) -> list[int]:
-    """Return which of many sentences `invalid_positions` finds tags in; neighbours that recur are judged once."""
+    """Return which of many sentences `invalid_positions` finds tags in; sequences that recur are judged once."""
+    distinct = {*map(tuple, sentences)}
     met: set[tuple[str, ...]] = set()
-    for tags in sentences:
+    for tags in distinct:
         met.update(zip(("O", *tags), tags, (*tags[1:], "O"), strict=False))
     wrong = {three for three in met if 1 in invalid_positions(three, style)}
     if not wrong:
         return []
-    return [
-        i
-        for i, tags in enumerate(sentences)
-        if not wrong.isdisjoint(zip(("O", *tags), tags, (*tags[1:], "O"), strict=False))
-    ]
+    odd = {tags for tags in distinct if not wrong.isdisjoint(zip(("O", *tags), tags, (*tags[1:], "O"), strict=False))}
+    return [i for i, tags in enumerate(sentences) if tuple(tags) in odd]
 
 
 def _allowed(scheme: Scheme, left: tuple[str, str], this: tuple[str, str], right: tuple[str, str]) -> bool:
