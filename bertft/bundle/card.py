@@ -18,6 +18,7 @@ from bertft.tasks.base import Task, WindowSize
 _LABELS = 100
 """So many labels are listed; `metrics.json` and `config.json` have all."""
 _LONGEST = 200
+_LIMITS = "## Limits"
 _SETTINGS = (
     "learning_rate", "num_train_epochs", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps",
     "warmup_steps", "weight_decay", "lr_scheduler_type", "optim", "label_smoothing_factor", "max_grad_norm",
@@ -70,6 +71,11 @@ def render(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def with_limit(card: str, sentence: str) -> str:
+    """Return a card with one more sentence among its limits, of what was not known when it was rendered."""
+    return card.replace(f"{_LIMITS}\n\n", f"{_LIMITS}\n\n- {sentence}\n", 1)
+
+
 def _labels(labels: Sequence[str]) -> str:
     if not labels:
         return ""
@@ -110,7 +116,7 @@ def _scores(
             ("label", *keys, "support"),
             [(_inert(label), *(shown(k, s[k]) for k in keys), f"{s['support']:,}") for label, s in listed[:_LABELS]],
         )
-    yield "## Limits"
+    yield _LIMITS
     found = (
         limits.sentences(split, {**last, **details}, key=last["headline"][0], name=_inert) if last["headline"] else []
     )

@@ -38,7 +38,6 @@ from bertft.training.trials import Trials
 
 _JOURNAL = f"{TRIALS}.journal"
 _FOUND = "sweep.json"
-_LIMITS = "## Limits\n\n"
 
 
 def sweep(
@@ -188,8 +187,8 @@ def _confess(model: Path, trials: list[dict[str, Any]]) -> None:
     """Say in the model's card of how many it is the best."""
     path = model / "README.md"
     count = sum("same_as" not in one for one in trials)
-    fact = f"- It is the best on dev of the {count} trials in `{_FOUND}`, which flatters the dev figures.\n"
-    path.write_text(path.read_text(encoding="utf-8").replace(_LIMITS, f"{_LIMITS}{fact}", 1), encoding="utf-8")
+    fact = f"It is the best on dev of the {count} trials in `{_FOUND}`, which flatters the dev figures."
+    path.write_text(card.with_limit(path.read_text(encoding="utf-8"), fact), encoding="utf-8")
 
 
 def _found(target: Path, inputs: Mapping[str, Any]) -> dict[str, Any]:
