@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from bertft.cli import options
-from bertft.errors import UsageError
+from bertft.extras import require
 
 
 def sweep_command(
@@ -56,8 +55,7 @@ def sweep_command(
     Example: bertft sweep classify --data train.csv --test test.csv --trials 20 --out best
     """
     options.set_verbosity(quiet=quiet, verbose=verbose)
-    if find_spec("optuna") is None:
-        raise UsageError("`sweep` needs optuna, which is not installed", help="`pip install 'bertft[sweep]'`")
+    require("optuna", extra="sweep", by="`sweep`")
     loaded = options.load_recipe(recipe, set_, columns, model=model, seed=seed, encoding=encoding)
     from bertft.training.sweep import sweep
 

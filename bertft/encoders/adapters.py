@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft.errors import ModelError, UsageError, first_line
+from bertft.extras import require
 from bertft.recipe import MAX_RANK, Peft
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ def merge_own(model: Any, directory: Path) -> None:
 
 def check_installed(what: str) -> None:
     """Raise UsageError where the package peft is missing, which `what` needs."""
-    if find_spec("peft") is None:
-        raise UsageError(f"{what} needs the package peft", help="`pip install 'bertft[peft]'`")
+    require("peft", extra="peft", by=what)
 
 
 def _inject(model: Any, names: Sequence[str], settings: Mapping[str, Any]) -> None:

@@ -7,7 +7,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertft.bundle.exported import keep_quiet
-from bertft.errors import UsageError
+from bertft.extras import require
 
 Batch = dict[str, npt.NDArray[np.int64]]
 
@@ -27,9 +26,7 @@ _LAST = 0.25
 
 def check() -> None:
     """Raise UsageError where OpenVINO or NNCF is not installed."""
-    missing = next((name for name in ("openvino", "nncf") if find_spec(name) is None), None)
-    if missing is not None:
-        raise UsageError(f"--int8 needs {missing}, which is not installed", help="`pip install 'bertft[export]'`")
+    require("openvino", "nncf", extra="export", by="--int8")
 
 
 def write(graph: Path, path: Path, setting: str, batches: Sequence[Batch]) -> None:

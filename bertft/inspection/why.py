@@ -10,12 +10,12 @@ once (DeBERTa, ModernBERT) jumps, and no number of steps is enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertft.bundle.store import Bundle
 from bertft.console import detail, warn
 from bertft.errors import UsageError
+from bertft.extras import require
 from bertft.inspection.goals import Goal, Term, goal
 from bertft.inspection.pieces import Seen, seen
 from bertft.inspection.words import by_word, plain
@@ -50,8 +50,7 @@ class Attributed(NamedTuple):
 
 def check_installed() -> None:
     """Raise UsageError where captum is not installed."""
-    if find_spec("captum") is None:
-        raise UsageError("`inspect why` needs captum, which is not installed", help="`pip install 'bertft[inspect]'`")
+    require("captum", extra="inspect", by="`inspect why`")
 
 
 def why(

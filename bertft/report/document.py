@@ -13,11 +13,12 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import resources, util
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from bertft.errors import OutputError, UsageError
+from bertft.extras import require
 
 _PACKAGES = ("jinja2", "matplotlib")
 _FOLDER = "templates"
@@ -35,10 +36,7 @@ def check_place(path: str) -> None:
     Raises UsageError for packages that are missing, for what is no file, and for a file that is no report and would be
     lost; OutputError where nothing can be written. Folders that are missing are made later.
     """
-    missing = [name for name in _PACKAGES if util.find_spec(name) is None]
-    if missing:
-        needs = " and ".join(missing)
-        raise UsageError(f"--report needs {needs}, not installed here", help="`pip install 'bertft[report]'`")
+    require(*_PACKAGES, extra="report", by="--report")
     target = Path(path)
     if not path or target.is_dir():
         raise UsageError("--report: this is a directory, not a file to write to", place=path)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bertft.errors import OutputError, UsageError, inline
+from bertft.extras import require
 from bertft.report.heat import mean_weights, which
 
 _COLUMNS = 90  # characters of a line of text
@@ -24,8 +24,7 @@ def check_out(out: str | None) -> None:
         return
     if Path(out).suffix.lower() not in _KINDS:
         raise UsageError(f"--out {out!r} is no .svg or .png", help="`--json` writes figures to stdout")
-    if find_spec("matplotlib") is None:
-        raise UsageError("pictures need matplotlib, which is not installed", help="`pip install 'bertft[inspect]'`")
+    require("matplotlib", extra="inspect", by="a picture")
 
 
 def draw_why(found: Mapping[str, Any], out: str) -> None:

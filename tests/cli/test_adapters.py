@@ -219,11 +219,11 @@ def test_two_processes_learn_what_one_does(
 def test_without_peft_it_says_what_to_install(
     cli: Run, base: BASE, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(adapters, "find_spec", lambda name: None)
+    monkeypatch.setattr("bertft.extras.find_spec", lambda name: None)
     cli(
         "train", "classify", "--data", data, "--model", base("bert-uncased"), "--out", tmp_path / "out",
         "--set", "peft.method=lora",
-    ).fails(2, "needs the package peft", "pip install 'bertft[peft]'")  # fmt: skip
+    ).fails(2, "needs peft", "pip install 'bertft[peft]'")  # fmt: skip
 
 
 def test_a_family_without_a_table_wants_names(base: BASE) -> None:

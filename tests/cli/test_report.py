@@ -126,7 +126,7 @@ def test_a_folder_that_may_not_be_written_is_refused(cli: Run, train_file: Path,
 def test_missing_packages_are_named_before_the_work(
     cli: Run, train_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("bertft.extras.find_spec", lambda name: None)
     for command in (("eval", "no-model"), ("train", "nothing"), ("compare", "a", "b")):
         ran = cli(*command, "--data", train_file, "--report", tmp_path / "x.html")
         ran.fails(2, "jinja2 and matplotlib", "pip install 'bertft[report]'")

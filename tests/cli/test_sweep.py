@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from typing import Any
 
@@ -308,8 +307,5 @@ def test_a_damaged_journal_is_named(sweep: Sweep, tmp_path: Path, monkeypatch: p
 
 
 def test_a_missing_optuna_is_said_before_anything_is_read(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = util.find_spec
-    monkeypatch.setattr(
-        "bertft.cli.sweep.find_spec", lambda name, *more: None if name == "optuna" else original(name, *more)
-    )
+    monkeypatch.setattr("bertft.extras.find_spec", lambda name: None)
     cli("sweep", "no-recipe.yaml", "--data", "x", "--trials", 2).fails(2, "optuna", "pip install 'bertft[sweep]'")
