@@ -47,6 +47,9 @@ def train_command(
         str | None,
         typer.Option(metavar="N,N,…", help="The layers that `--model teacher` keeps, from 0; default every other one."),
     ] = None,
+    unlabelled: Annotated[
+        str | None, typer.Option(metavar="FILE", help="More texts for --teacher to answer, and to be learnt from.")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(metavar="DIR", help="Where the model goes; default runs/RECIPE-DATE-TIME.")
     ] = None,
@@ -106,6 +109,7 @@ def train_command(
         data=data,
         dev=dev,
         test=test,
+        unlabelled=unlabelled,
         out=out,
         format=format,
         limit=limit,

@@ -101,7 +101,7 @@ def read_labelled(
     if len(examples) < len(parsed):  # what is left out is no copy
         number_of = {id(example): number for example, number in zip(parsed, numbers, strict=True)}
         numbers = [number_of[id(example)] for example in examples]
-    info = {"path": path, "sha256": _hash(path, examples), "rows": len(examples)}
+    info = {"path": path, "sha256": hash_of(path, examples), "rows": len(examples)}
     return Labelled(examples, info, opened.roles, [*numbers, count])
 
 
@@ -269,7 +269,7 @@ def _jsonable(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _hash(path: str, examples: Sequence[Any]) -> str:
+def hash_of(path: str, examples: Sequence[Any]) -> str:
     """Return the file's sha256; of a folder, a part of a file or a data set of the Hub, that of what was read."""
     if os.path.isfile(path):
         return digest.of_file(path)

@@ -250,6 +250,10 @@ class Task(Protocol[E, S, P]):
         """Return the row as an example; raises DataError with the row's place where it is none."""
         ...
 
+    def taught(self, example: E, prediction: P) -> E:
+        """Return the example with what a model has predicted as its gold."""
+        ...
+
     def group(self, example: E) -> tuple[Hashable, ...]:
         """Return keys: examples that share one must not be split between training and held-out data."""
         ...

@@ -95,6 +95,9 @@ class Classify:
             raise row.error
         return Text(row.place, text_of(row, "text"), label_of(row) if labelled else None)
 
+    def taught(self, example: Any, prediction: Answer) -> Any:
+        return replace(example, label=self.target.raw(prediction))
+
     def group(self, example: Any) -> tuple[Hashable, ...]:
         return (example.text,)
 

@@ -221,6 +221,9 @@ class Ner:
                     where.setdefault(kind, example.place_of(word))
         return unseen(seen, where, sorted(known))
 
+    def taught(self, example: Example, prediction: Tagging) -> Example:
+        return replace(example, tags=tuple(prediction.tags), style=self.style)
+
     def group(self, example: Example) -> tuple[Hashable, ...]:
         # not both: a sentence that many documents share ("Thanks .") would tie all of them together
         return (("document", example.document) if example.document else example.words,)

@@ -36,7 +36,7 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
-from bertft.tasks.question import Question, from_row
+from bertft.tasks.question import Gold, Question, from_row
 from bertft.text.spans import best_spans, edges, log_sums, tokens_of, without_blanks
 from bertft.text.windows import cut
 
@@ -138,6 +138,11 @@ class Qa:
 
     def parse(self, row: Row, *, labelled: bool) -> Question:
         return from_row(row, labelled=labelled)
+
+    def taught(self, example: Question, prediction: Reply) -> Question:
+        chosen = self._chosen(prediction)
+        answers = (Gold(example.context[chosen.start : chosen.end], chosen.start),) if chosen else ()
+        return replace(example, answers=answers)
 
     def group(self, example: Question) -> tuple[Hashable, ...]:
         return (example.title or example.context,)

@@ -254,6 +254,11 @@ class Target:
     def _guess(self, answer: Answer) -> tuple[str, ...] | float:
         return float(answer[0]) if self.is_value else self.chosen(answer)
 
+    def raw(self, answer: Answer) -> Raw:
+        """Return an answer as a file would have it as a label."""
+        guess = self._guess(answer)
+        return str(guess) if isinstance(guess, float) else guess if self.is_set else guess[0]
+
     def plain(self, names: tuple[str, ...] | float | None) -> tuple[str, ...] | float | str | None:
         """Return the labels of a row as metrics compare them: the label itself where there is one."""
         return names if self.is_set or not isinstance(names, tuple) else names[0]

@@ -25,6 +25,7 @@ from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
 from bertft.training import cache, checks, sampling, split
 from bertft.training.items import Items, collect
 from bertft.training.teacher import Teacher
+from bertft.training.unlabelled import read_unlabelled
 
 _CHECKED_ROWS = 200
 
@@ -71,6 +72,8 @@ class Job:
     labels: Counter[str]
     """How often each label stands in the training rows."""
     teacher: Teacher | None = None
+    unlabelled: Labelled | None = None
+    """Rows with the teacher's answers; they are among the items."""
 
     @property
     def metric(self) -> str:
@@ -79,7 +82,7 @@ class Job:
 
     def named(self) -> dict[str, Labelled]:
         """Return the splits that there are, by name."""
-        splits = {"train": self.train, "dev": self.dev, "test": self.test}
+        splits = {"train": self.train, "unlabelled": self.unlabelled, "dev": self.dev, "test": self.test}
         return {name: rows for name, rows in splits.items() if rows is not None}
 
     def folds(self, count: int) -> Iterator[Job]:
@@ -112,11 +115,14 @@ def plan(
     format: str,
     limit: int | None,
     folds: int | None,
+    unlabelled: str | None = None,
+    device: str = "auto",
     allow_pickle: bool = False,
 ) -> Job:
     """Read the files, learn the labels, load the tokenizer and cut the training rows into windows.
 
-    With `folds` no development data is needed: nothing is held out, and evaluation is off.
+    With `folds` no development data is needed: nothing is held out, and evaluation is off. The rows of `unlabelled` are
+    answered by the teacher, on `device`, for which torch is imported.
 
     Raises DataError, ModelError or UsageError for a file, an encoder or a setting that cannot be used.
     """
@@ -134,10 +140,14 @@ def plan(
             raise UsageError(f"trainer.{key}: {recipe.trainer[key]} is not more than 0")
     task: Task[Any, Any, Any] = task_class(recipe.task).restore(recipe.options, {})
     teacher = Teacher.open(recipe, allow_pickle=allow_pickle)
+    if unlabelled and teacher is None:
+        raise UsageError(
+            "--unlabelled: a teacher is to answer these rows", help="name a trained model with `--teacher`"
+        )
     encoder: Encoder | None = None
     entry = None
     before: cache.Prepared | None = None
-    if not folds and _is_kept(data, dev, test):
+    if not folds and not unlabelled and _is_kept(data, dev, test):
         encoder = Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
         settings = {"task": recipe.task, "options": recipe.options, "columns": recipe.columns, "limit": limit}
         read_as = {"format": format, "encoding": recipe.encoding, "window": asdict(encoder.window)}
@@ -184,12 +194,16 @@ def plan(
     _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
+    extra: Labelled | None = None
     if teacher is not None:
         teacher.check(task, encoder)
+        if unlabelled:
+            extra = read_unlabelled(task, unlabelled, teacher, recipe, format=kind, limit=limit, device=device)
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
-        before = replace(_prepared(task, train, encoder), said=said, texts=keys(task, train.examples))
+        more = extra.examples if extra else ()
+        before = replace(_prepared(task, train, encoder, more=more), said=said, texts=keys(task, train.examples))
         if entry is not None:
             cache.write(entry, before)
     tokens, examples = sampling.batch_size(
@@ -209,6 +223,7 @@ def plan(
         before.counts,
         before.labels,
         teacher,
+        replace(extra, examples=[]) if extra else None,
     )
     if job.labels:
         say("labels in train: " + ", ".join(f"{inline(label)} {n:,}" for label, n in job.labels.most_common(20)))
@@ -230,15 +245,18 @@ def _is_kept(data: str, dev: str | None, test: str | None) -> bool:
     return size >= cache.LEAST_BYTES and size not in others  # the same rows twice are to be warned of
 
 
-def _prepared(task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder) -> cache.Prepared:
-    """Return the training rows as what training draws batches of; some examples are encoded at a time."""
+def _prepared(
+    task: Task[Any, Any, Any], rows: Labelled, encoder: Encoder, *, more: Sequence[Any] = ()
+) -> cache.Prepared:
+    """Return the training rows, and `more` examples, as what training draws batches of; some are encoded at a time."""
     total = Counts()
+    every = [*rows.examples, *more]
     objective = task.objective(rows.examples)
 
     def chunks() -> Iterator[tuple[list[Place], list[Window]]]:
         nonlocal total
-        for start in range(0, len(rows.examples), LOOK_AHEAD):
-            some = rows.examples[start : start + LOOK_AHEAD]
+        for start in range(0, len(every), LOOK_AHEAD):
+            some = every[start : start + LOOK_AHEAD]
             windows, counts = task.lessons(some, encoder.tokenizer.subwords, encoder.window)
             total += counts
             yield [example.place for example in some], windows

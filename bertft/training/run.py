@@ -49,6 +49,7 @@ def train(
     data: str,
     dev: str | None = None,
     test: str | None = None,
+    unlabelled: str | None = None,
     out: str | None = None,
     format: str = "auto",
     limit: int | None = None,
@@ -72,6 +73,8 @@ def train(
     their scores, and the one that is best on dev is the model.
 
     `observe` is given what a report is made of, once the model is in its place; not of one that an earlier run made.
+
+    A recipe with a teacher learns the teacher's answers to the texts in `unlabelled` too.
 
     With `watch` the run is a part of another, which has told what there is to say of the data: it is given each
     evaluation's number and score, and may end the run by what it raises.
@@ -106,7 +109,16 @@ def train(
             directory.claim(resume=resume, overwrite=overwrite)
     with muted() if watch else nullcontext():
         job = plan(
-            recipe, data=data, dev=dev, test=test, format=format, limit=limit, folds=folds, allow_pickle=allow_pickle
+            recipe,
+            data=data,
+            dev=dev,
+            test=test,
+            format=format,
+            limit=limit,
+            folds=folds,
+            unlabelled=unlabelled,
+            device=device,
+            allow_pickle=allow_pickle,
         )
     if dry_run:
         return _summary(job)

@@ -25,12 +25,15 @@ from tokenizers import Tokenizer
 
 from bertft import recipe as recipes
 from bertft.errors import UsageError
+from bertft.recipe import TEACHER
 from bertft.signals import Interrupted
 from bertft.tasks.base import IGNORED, Objective
 from bertft.training import losses
 from bertft.training.distillation import Distillation, soft
 from bertft.training.run import train
+from bertft.training.teacher import Teacher
 from bertft.training.trainer import split
+from bertft.training.unlabelled import read_unlabelled
 
 TEXTS = [" ".join(word for word, _ in row) for row in tiny.sentences()]
 LABELS = ["moved" if "moved" in t else "lives" if "lives" in t else "hired" for t in TEXTS]
@@ -406,3 +409,84 @@ def test_a_stopped_distillation_goes_on_to_the_same_model(
     train(chosen, out=str(tmp_path / "cut"), resume=True, **named)
     whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert whole == cut
+
+
+# -- unlabelled rows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["classes", "sets", "values", "tags", "questions"])
+def test_a_teacher_labels_rows_as_it_predicts_them(
+    kind: str, cli: Run, base: Callable[[str], Path], data: Path, train_file: Path, tmp_path: Path
+) -> None:
+    task, file = "classify", data
+    written: dict[str, Any] = {}
+    if kind == "sets":
+        file = tmp_path / "sets.jsonl"
+        sets = [[name for name in ("a", "b") if name in text] for text in TEXTS]
+        file.write_text("".join(json.dumps({"text": t, "label": s}) + "\n" for t, s in zip(TEXTS, sets, strict=True)))
+    elif kind == "values":
+        file = rows(tmp_path / "values.jsonl", [f"{len(text) / 7:.3f}" for text in TEXTS])
+        written["options__problem_type"] = "regression"
+    elif kind == "tags":
+        task, file = "ner", train_file
+    elif kind == "questions":
+        task, file = "qa", Path(__file__).parents[2] / "recipes" / "samples" / "warranty-qa.json"
+    model = fitted(task, file, tmp_path / "teacher", model=base("bert-uncased"), trainer__num_train_epochs=3, **written)
+    teacher = Teacher.open(replace(recipes.load(task), distill={"teacher": str(model)}, model=TEACHER))
+    assert teacher is not None
+    told = read_unlabelled(
+        teacher.bundle.task, str(file), teacher, recipes.load(task), format=None, limit=40, device="cpu"
+    )
+    ran = cli("predict", model, file, "--to", "jsonl")
+    answers = [json.loads(line)["prediction"] for line in ran.out.splitlines()][: len(told.examples)]
+    assert len(answers) == told.info["rows"] > 5
+    for example, answer in zip(told.examples, answers, strict=True):
+        match kind:
+            case "classes":
+                assert example.label == answer["label"]
+            case "sets":
+                assert list(example.label) == answer["labels"]
+            case "values":
+                assert float(example.label) == pytest.approx(answer["value"], abs=1e-4)
+            case "tags":
+                assert list(example.tags) == answer["tags"]
+            case "questions":
+                gold = [(one.text, one.start) for one in example.answers]
+                assert gold == ([(answer["answer"], answer["start"])] if answer["answer"] is not None else [])
+
+
+def test_a_student_learns_from_unlabelled_rows(cli: Run, teacher: Path, data: Path, tmp_path: Path) -> None:
+    """Three labelled rows say next to nothing; the texts that the teacher answers say all."""
+    few = tmp_path / "few.jsonl"
+    chosen = [LABELS.index(label) for label in sorted({*LABELS})]
+    few.write_text("".join(json.dumps({"text": TEXTS[i], "label": LABELS[i]}) + "\n" for i in chosen))
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join([*TEXTS, "", ""]))
+
+    def run(out: str, *extra: object) -> Any:
+        fast = [part for key, value in FAST.items() for part in ("--set", f"{key}={value}")]
+        named = ("--data", few, "--dev", data, "--out", tmp_path / out, "--teacher", teacher, "--model", "teacher")
+        return cli("train", "classify", *named, "--layers", "0", *fast, *extra)
+
+    ran = run("student", "--unlabelled", texts, "--set", "distill.alpha=0", "--set", "distill.hidden=0")
+    assert ran.code == 0, ran.err
+    assert f"{len(TEXTS)} rows with the teacher's answers: " in ran.err
+    assert "blank ones left out" in ran.err
+    assert sum(a == b for a, b in zip(labels_of(tmp_path / "student"), labels_of(teacher), strict=True)) > 0.95 * len(
+        TEXTS
+    )
+    manifest = json.loads((tmp_path / "student" / "bertft.json").read_text())
+    assert manifest["data"]["unlabelled"]["rows"] == len(TEXTS)
+    assert "texts.txt" in (tmp_path / "student" / "README.md").read_text()
+    texts.write_text("\n".join(TEXTS[:9]))
+    run("student", "--unlabelled", texts, "--resume", "--set", "distill.alpha=0", "--set", "distill.hidden=0").fails(
+        2, "data unlabelled"
+    )
+
+
+def test_unlabelled_rows_need_a_teacher(cli: Run, data: Path, tmp_path: Path) -> None:
+    named = ("--data", data, "--out", tmp_path / "out")
+    cli("train", "classify", *named, "--unlabelled", data).fails(
+        2, "--unlabelled", "name a trained model with `--teacher`"
+    )
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("out")]
