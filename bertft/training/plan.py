@@ -85,6 +85,10 @@ class Job:
         splits = {"train": self.train, "unlabelled": self.unlabelled, "dev": self.dev, "test": self.test}
         return {name: rows for name, rows in splits.items() if rows is not None}
 
+    def infos(self) -> dict[str, dict[str, Any]]:
+        """Return the path, hash and number of rows of each split, by name."""
+        return {name: rows.info for name, rows in self.named().items()}
+
     def folds(self, count: int) -> Iterator[Job]:
         """Yield the job of each fold, with all else as it is; raises DataError for rows that cannot be cut so."""
         parts = split.folds(

@@ -122,10 +122,7 @@ def train(
         )
     if dry_run:
         return _summary(job)
-    infos = {name: rows.info for name, rows in job.named().items()}
-    inputs = {**inputs_of(job.recipe, infos), **({"seeds": seeds} if seeds else {})}
-    if job.teacher is not None:
-        inputs |= job.teacher.inputs()
+    inputs = {**inputs_of(job), **({"seeds": seeds} if seeds else {})}
     if finished:
         made = store.read_manifest(directory.target).get("inputs", inputs)
         refuse_another(f"the model in {str(directory.target)!r}", made, inputs)
@@ -179,7 +176,7 @@ class _Made:
 
     def finished(self, job: Job) -> Finished:
         """Return what a report shows."""
-        infos = {name: rows.info for name, rows in job.named().items()}
+        infos = job.infos()
         judged = [
             Judged.of(
                 name,
@@ -197,7 +194,7 @@ class _Made:
         """Write the bundle, with all that is known of it as `metrics`."""
         if not is_main_process():
             return
-        infos = {name: rows.info for name, rows in job.named().items()}
+        infos = job.infos()
         scores = {name: metrics[name] for name in ("dev", "test") if name in metrics}
         last = [*self.pairs][-1]
         judging = replace(self.trained.engine, task=self.judges[last])
@@ -341,18 +338,21 @@ def refuse_another(what: str, made: Mapping[str, Any], asked: Mapping[str, Any])
     refuse_changes(what, before, now)
 
 
-def inputs_of(recipe: Recipe, data: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def inputs_of(job: Job) -> dict[str, Any]:
     """Return what a resumed run must have in common with the one that was interrupted."""
     settings: dict[str, Any] = {}
-    for key, value in asdict(recipe).items():
+    for key, value in asdict(job.recipe).items():
         if key in ("search", "distill") and not value:
             continue
         section = value if isinstance(value, dict) else {}
         settings |= {f"recipe {key}.{name}": inner for name, inner in section.items()} or {f"recipe {key}": value}
-    files = {f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in data.items()}
-    made_with = store.versions() | (store.versions(["peft"]) if recipe.peft else {})
+    files = {
+        f"data {name}": f"sha256 {info['sha256'][:16]}…, {info['rows']} rows" for name, info in job.infos().items()
+    }
+    made_with = store.versions() | (store.versions(["peft"]) if job.recipe.peft else {})
     versions = {f"version of {name}": version for name, version in made_with.items()}
-    return {**settings, **files, **versions, "processes": int(os.environ.get("WORLD_SIZE", "1"))}
+    teacher = job.teacher.inputs() if job.teacher else {}
+    return {**settings, **files, **versions, "processes": int(os.environ.get("WORLD_SIZE", "1")), **teacher}
 
 
 def _summary(job: Job) -> dict[str, Any]:

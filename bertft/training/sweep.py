@@ -81,8 +81,8 @@ def sweep(
         say("the recipe has no `search:`; this is tried:")
     for key, way in wanted.items():
         say(f"  {key}: {way}")
-    infos = {name: rows.info for name, rows in job.named().items()}
-    inputs = inputs_of(replace(job.recipe, search={key: str(way) for key, way in wanted.items()}), infos)
+    tried = {key: str(way) for key, way in wanted.items()}
+    inputs = inputs_of(replace(job, recipe=replace(job.recipe, search=tried)))
     if finished:
         return _found(directory.target, inputs)
     metric = job.metric
