@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bertft.bundle import exported
 from bertft.bundle.exported import ENGINES, Dtype, EngineName, Export
 from bertft.bundle.store import Bundle
 from bertft.console import say
+from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import ModelError, UsageError
 from bertft.inference.engine import BATCH_TOKENS, Backend, Engine
+from bertft.tasks.base import Task, WindowSize
 
 _EXPORT = "`bertft export` the model where there is one, and install openvino or onnxruntime here"
 
@@ -45,31 +47,48 @@ def engine(
     if batch_tokens is not None and batch_tokens < 1:
         raise UsageError(f"--batch-tokens {batch_tokens}: a batch holds at least one token")
     found = _export(bundle, backend, device)
-    if found is not None:
-        engine, dtype = _engine(found, backend, precision)
-        loaded: Backend = load_export(found, engine, dtype, bundle.tokenizer.pad)
-        say(f"using cpu, {engine}, {dtype}, exported")
-        kind, runs_on = "cpu", f"cpu, {engine}, {dtype}"
-    else:
+    if found is None:
         if find_spec("torch") is None:
             raise ModelError("there is no torch to run the model with", help=f"`pip install torch`, or {_EXPORT}")
-        from bertft.inference import pytorch
-        from bertft.inference.pytorch import TorchBackend
+        from bertft.inference.pytorch import choose_device
 
-        where = pytorch.choose_device(device)
-        model = bundle.load_model().to(where)
-        if precision == "auto":
-            precision = "bf16" if not measuring and pytorch.gains_from_bf16(model.config, where) else "fp32"
-        if precision == "bf16":
-            model = pytorch.for_bf16(model)
-        kind = where.type
-        if kind == "cpu":
-            pytorch.keep_memory()
-        loaded = TorchBackend(model, bundle.tokenizer.pad, precision == "bf16")
-        say(f"using {pytorch.describe(where, precision)}")
-        runs_on = f"{kind}, torch, {precision}"
-    size = batch_tokens or BATCH_TOKENS[kind]
-    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size, runs_on)
+        choose_device(device)  # what is not there is said before weights are loaded
+        if measuring and precision == "auto":
+            precision = "fp32"
+        given = (bundle.task, bundle.tokenizer, bundle.window, bundle.load_model())
+        return in_torch(*given, device=device, precision=precision, batch_tokens=batch_tokens)
+    engine, dtype = _engine(found, backend, precision)
+    loaded = load_export(found, engine, dtype, bundle.tokenizer.pad)
+    say(f"using cpu, {engine}, {dtype}, exported")
+    size = batch_tokens or BATCH_TOKENS["cpu"]
+    return Engine(bundle.task, bundle.tokenizer, bundle.window, loaded, size, f"cpu, {engine}, {dtype}")
+
+
+def in_torch(
+    task: Task[Any, Any, Any],
+    tokenizer: SubwordTokenizer,
+    window: WindowSize,
+    model: Any,
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
+    batch_tokens: int | None = None,
+) -> Engine:
+    """Return the engine of a model that torch runs; raises UsageError for a device or a precision that is not there."""
+    from bertft.inference import pytorch
+
+    where = pytorch.choose_device(device)
+    model = model.to(where)
+    if precision == "auto":
+        precision = "bf16" if pytorch.gains_from_bf16(model.config, where) else "fp32"
+    if precision == "bf16":
+        model = pytorch.for_bf16(model)
+    if where.type == "cpu":
+        pytorch.keep_memory()
+    backend = pytorch.TorchBackend(model, tokenizer.pad, precision == "bf16")
+    say(f"using {pytorch.describe(where, precision)}")
+    size = batch_tokens or BATCH_TOKENS[where.type]
+    return Engine(task, tokenizer, window, backend, size, f"{where.type}, torch, {precision}")
 
 
 def load_export(export: Export, engine: EngineName, dtype: Dtype, pad: int) -> Backend:

@@ -6,23 +6,23 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 from bertft.bundle import store
 from bertft.check.examples import keys
 from bertft.console import recorded, say, warn
-from bertft.data import formats, parts
+from bertft.data import formats
 from bertft.data.row import Place
 from bertft.encoders import adapters, families, load
 from bertft.encoders.load import Checkpoint, Tokenizer
 from bertft.errors import DataError, UsageError, inline
 from bertft.inference.engine import LOOK_AHEAD
-from bertft.inference.evaluate import Labelled, read_labelled, report_counts
+from bertft.inference.evaluate import Labelled, report_counts
 from bertft.recipe import Recipe
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Objective, Task, Window, WindowSize
 from bertft.training import cache, checks, sampling, split
+from bertft.training.files import hold_out, inside_of, learnt, part_of, reader, warn_of_twins
 from bertft.training.items import Items, collect
 from bertft.training.teacher import Teacher
 from bertft.training.unlabelled import read_unlabelled
@@ -97,12 +97,12 @@ class Job:
         return (self._on(train, held) for train, held in parts)
 
     def _on(self, train: Sequence[Any], dev: Sequence[Any]) -> Job:
-        rows = _part(self.train, train)
+        rows = part_of(self.train, train)
         fold = _prepared(self.task, rows, self.encoder)
         return replace(
             self,
             train=rows,
-            dev=_part(self.train, dev),
+            dev=part_of(self.train, dev),
             objective=fold.objective,
             items=fold.items,
             counts=fold.counts,
@@ -130,13 +130,7 @@ def plan(
 
     Raises DataError, ModelError or UsageError for a file, an encoder or a setting that cannot be used.
     """
-    kind = formats.parse_format(format)
-
-    def read(path: str, task: Task[Any, Any, Any], use: Literal["train", "dev", "test"]) -> Labelled:
-        return read_labelled(
-            task, path, use=use, format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
-        )
-
+    read = reader(recipe, format=format, limit=limit)
     if recipe.adapters is not None:
         adapters.check_installed("`peft:` in the recipe")
     for key in ("num_train_epochs", sampling.SIZE, "gradient_accumulation_steps"):
@@ -160,11 +154,7 @@ def plan(
     said: Sequence[tuple[str, str]] = ()
     if before is None:
         with recorded() as said:
-            train = read(data, task, "train")
-            task, notes = task.prepare(train.examples)
-            for note in notes:
-                say(f"{data}: {note}")
-            checks.tell_of_train(task, data, train.examples)
+            task, train = learnt(task, data, read)
     else:
         say(f"{data}: {before.info['rows']:,} rows, read and tokenized by an earlier run, which said:")
         before.repeat(data)
@@ -173,36 +163,33 @@ def plan(
         before.items.moved(before.info["path"], data)
     inside: frozenset[str] = frozenset()
     if dev is None or test is None:
-        inside = parts.uses(formats.parts(data, format=kind, encoding=recipe.encoding))
+        inside = inside_of(data, recipe, format)
     if dev is None and "dev" in inside:
         if folds:
             warn(f"{data}: its part for development is not used; --folds cross-validates on the one for training")
         dev = None if folds else data
     held_out = read(dev, task, "dev") if dev else None
     if dev is None and not folds:
-        kept, held = split.hold_out(
-            train.examples, share=recipe.holdout, seed=recipe.seed, keys=task.group, labels=task.labels_of
-        )
-        total = len(train.examples)
-        share = f"{len(held):,} of {total:,} rows ({len(held) / total:.0%}) held out at random, seed {recipe.seed}"
-        say(f"no --dev: {share}; rows of one text, question or document stay together")
+        kept, held_out = hold_out(recipe, task, train)
         if teacher is not None and teacher.may_know(train.info, recipe):
             warn("the teacher may have learnt the rows that are held out; `--dev` names rows that it has not")
-        train, held_out = _part(train, kept), _part(train, held)
+        train = kept
     tested = read(test, task, "test") if test else None
     if test is None and "test" in inside:
         try:
             tested = read(data, task, "test")
         except DataError as error:  # many published data sets keep the labels of their test part back
             warn(f"{data}: its part for testing is not used: {error.fact}")
-    _warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
+    warn_of_twins(task, (("--data", train), ("--dev", held_out if dev else None), ("--test", tested)))
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     extra: Labelled | None = None
     if teacher is not None:
         teacher.check(task, encoder)
         if unlabelled:
-            extra = read_unlabelled(task, unlabelled, teacher, recipe, format=kind, limit=limit, device=device)
+            extra = read_unlabelled(
+                task, unlabelled, teacher, recipe, format=formats.parse_format(format), limit=limit, device=device
+            )
     if before is None:
         if task.presplit:
             encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
@@ -210,25 +197,9 @@ def plan(
         before = replace(_prepared(task, train, encoder, more=more), said=said, texts=keys(task, train.examples))
         if entry is not None:
             cache.write(entry, before)
-    tokens, examples = sampling.batch_size(
-        recipe, before.items.longest, before.items.windows, tags=before.objective.per_token
-    )
-    job = Job(
-        _complete(recipe, encoder, examples),
-        task,
-        train if folds else replace(train, examples=[]),
-        held_out,
-        tested,
-        encoder,
-        before.objective,
-        before.items,
-        tokens,
-        examples,
-        before.counts,
-        before.labels,
-        teacher,
-        replace(extra, examples=[]) if extra else None,
-    )
+    job = _job(recipe, before, train if folds else replace(train, examples=[]), held_out, encoder)
+    told = replace(extra, examples=[]) if extra else None
+    job = replace(job, test=tested, teacher=teacher, unlabelled=told)
     if job.labels:
         say("labels in train: " + ", ".join(f"{inline(label)} {n:,}" for label, n in job.labels.most_common(20)))
     report_counts(job.counts)
@@ -237,8 +208,35 @@ def plan(
     trained = checks.TrainRows(data, train.info["rows"], before.texts)
     named = (("dev", held_out if dev else None), ("test", tested))
     others = [(name, rows.info["path"], rows.examples) for name, rows in named if rows is not None]
-    checks.tell_of_run(job.recipe, task, trained, others, batch=examples)
+    checks.tell_of_run(job.recipe, task, trained, others, batch=job.batch_examples)
     return job
+
+
+def job_of(recipe: Recipe, task: Task[Any, Any, Any], train: Labelled, dev: Labelled, encoder: Encoder) -> Job:
+    """Return the job of training an encoder on rows that have been read."""
+    if task.presplit:
+        encoder.tokenizer.subwords.check([example.words for example in train.examples[:_CHECKED_ROWS]])
+    return _job(recipe, _prepared(task, train, encoder), train, dev, encoder)
+
+
+def _job(recipe: Recipe, prepared: cache.Prepared, train: Labelled, dev: Labelled | None, encoder: Encoder) -> Job:
+    """Return the job with the batches and the learning rate of the encoder and the rows."""
+    items, objective = prepared.items, prepared.objective
+    tokens, examples = sampling.batch_size(recipe, items.longest, items.windows, tags=objective.per_token)
+    return Job(
+        _complete(recipe, encoder, examples),
+        prepared.task,
+        train,
+        dev,
+        None,
+        encoder,
+        objective,
+        items,
+        tokens,
+        examples,
+        prepared.counts,
+        prepared.labels,
+    )
 
 
 def _is_kept(data: str, dev: str | None, test: str | None) -> bool:
@@ -268,21 +266,6 @@ def _prepared(
     drawn, notes = collect(chunks(), objective, path=rows.info["path"])
     labels = Counter(label for example in rows.examples for label in task.labels_of(example))
     return cache.Prepared(task, rows.info, objective, drawn, total, labels, notes)
-
-
-def _warn_of_twins(task: Task[Any, Any, Any], files: Sequence[tuple[str, Labelled | None]]) -> None:
-    """Warn where two options name the same rows; a file of several parts may be named for each of them."""
-    for (first, one), (second, other) in combinations(files, 2):
-        if one is None or other is None or one.info["sha256"] != other.info["sha256"]:
-            continue
-        # places differ between copies of a file
-        rows = [[(task.group(x), tuple(task.labels_of(x))) for x in side.examples] for side in (one, other)]
-        if rows[0] == rows[1]:
-            warn(f"{second} has the same rows as {first}: what is scored on them says nothing about other data")
-
-
-def _part(rows: Labelled, examples: Sequence[Any]) -> Labelled:
-    return Labelled(list(examples), {**rows.info, "rows": len(examples)})
 
 
 def _complete(recipe: Recipe, encoder: Encoder, examples: float) -> Recipe:
