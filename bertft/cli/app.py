@@ -17,6 +17,7 @@ from bertft.cli.models import models_command
 from bertft.cli.predict import predict_command
 from bertft.cli.push import push_command
 from bertft.cli.recipes import recipes
+from bertft.cli.recommend import recommend_command
 from bertft.cli.sweep import sweep_command
 from bertft.cli.train import train_command
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("train")(train_command)
 app.command("sweep")(sweep_command)
+app.command("recommend")(recommend_command)
 app.command("check")(check_command)
 app.command("eval")(eval_command)
 app.command("compare")(compare_command)

@@ -62,6 +62,30 @@ def sweep_table(found: Mapping[str, Any]) -> str:
     return "\n".join((aligned([("trial", *keys, metric, "state", "seconds"), *rows]), told))
 
 
+def recommend_table(found: Mapping[str, Any]) -> str:
+    """Return encoders as rows, the recommended one marked with *, and below why the others are not taken."""
+    metric = found["metric"]
+    rows, reasons = [], []
+    for one in found["candidates"]:
+        took, score, size = one["latency_ms"], one["score"], one["parameters"]
+        rows.append(
+            (
+                f"{'*' if one['model'] == found['recommended'] else ' '} {inline(one['model'])}",
+                "" if score is None else figure(metric, score, one["interval"]),
+                "" if one["rows"] is None else f"{one['rows']:,}",
+                *(("", "") if took is None else (f"{took['median']:.3g}", f"{took['p95']:.3g}")),
+                *(("", "") if size is None else (f"{size / 1e6:.3g} M", f"{one['bytes'] / 1e6:,.0f}")),
+            )
+        )
+        if one["significantly_worse"]:
+            by = f"{shown(metric, abs(one['difference']['value']))} from the best, p {one['difference']['p']:.2g}"
+            reasons.append(f"{inline(one['model'])}: significantly worse ({by})")
+        elif one["reason"]:
+            reasons.append(f"{inline(one['model'])}: {inline(one['reason'])}")
+    head = ("  encoder", f"dev {metric or 'score'}", "rows", "ms", "95 % ms", "parameters", "MB")
+    return "\n".join((aligned([head, *rows]), *reasons))
+
+
 def setting(value: object) -> str:
     """Return the value of a key as people read it."""
     if isinstance(value, float):

@@ -76,7 +76,7 @@ def _fit(
     job: Job, folder: Path, request: signals.Request | None, *, device: str, resume: bool, watch: Watch | None
 ) -> Trained:
     recipe, subwords = job.recipe, job.encoder.tokenizer.subwords
-    chosen = choose_device(_visible(device))
+    chosen = choose_device(visible(device))
     transformers.set_seed(recipe.seed)
     head = job.task.head()
     if head.crf is not None and parallel.is_started():
@@ -299,7 +299,7 @@ def _settings() -> Iterator[None]:
         raise UsageError(f"the recipe's `trainer:` cannot be used: {' '.join(str(error).split())[:500]}") from error
 
 
-def _visible(device: str) -> str:
+def visible(device: str) -> str:
     """Return `device` as Trainer can use it: of several GPUs it takes the first it sees, so only that one is shown."""
     if device.startswith("cuda:") and "LOCAL_RANK" not in os.environ and not torch.cuda.is_initialized():
         index = device.removeprefix("cuda:")

@@ -116,3 +116,24 @@ def folds(
         )
         for rows in held
     ]
+
+
+def sample(
+    examples: Sequence[E], count: int, *, seed: int, keys: Callable[[E], Iterable[Hashable]] | None = None
+) -> list[E]:
+    """Return so many of the examples in random order: those of a smaller count are the first of a larger one.
+
+    With `keys` groups stay whole where they are small, so that the last one may exceed the count; rows are drawn one by
+    one where a group has more than a tenth of it.
+    """
+    random_order = random.Random(seed)
+    members = groups(examples, keys) if keys is not None else []
+    if not members or max(map(len, members)) > count / 10:
+        members = [[i] for i in range(len(examples))]
+    random_order.shuffle(members)
+    chosen: list[E] = []
+    for rows in members:
+        if len(chosen) >= count:
+            break
+        chosen += [examples[i] for i in rows]
+    return chosen

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertft.errors import DataError
-from bertft.training.split import folds, groups, hold_out
+from bertft.training.split import folds, groups, hold_out, sample
 
 
 class Example(NamedTuple):
@@ -187,3 +187,22 @@ def test_one_group_cannot_be_split(count: int) -> None:
     with pytest.raises(DataError) as caught:
         split(rows(count, 1))
     assert "--dev" in str(caught.value)
+
+
+def test_a_sample_is_the_beginning_of_a_larger_one() -> None:
+    rows = list(range(100))
+    small, large = (sample(rows, count, seed=5) for count in (10, 60))
+    assert large[:10] == small
+    assert len({*large}) == 60
+    assert sample(rows, 10, seed=6) != small
+    assert sorted(sample(rows, 1000, seed=5)) == rows
+
+
+def test_small_groups_of_a_sample_stay_whole() -> None:
+    rows = [(question, i) for question in range(50) for i in range(4)]
+    found = sample(rows, 80, seed=1, keys=lambda row: (row[0],))
+    assert len(found) == 80
+    assert all(sum(other[0] == row[0] for other in found) == 4 for row in found)
+    of_large = sample(rows, 20, seed=1, keys=lambda row: (row[0],))
+    assert len(of_large) == 20
+    assert len({question for question, _ in of_large}) > 5
