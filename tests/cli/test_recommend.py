@@ -205,6 +205,7 @@ def test_a_short_training_says_that_it_was_short(ask: Callable[..., Ran], monkey
 def test_a_slow_encoder_does_not_take_the_time_of_the_others(ask: Callable[..., Ran], monkeypatch: Any) -> None:
     monkeypatch.setattr(rounds, "affordable", lambda paces, *_, **__: 0 if len(paces) > 1 else 64)
     ran = ask("ner")
+    assert ran.code == 0, ran.err
     found = json.loads(ran.out)
     reasons = [one["reason"] for one in found["candidates"] if one["reason"]]
     assert reasons == ["too slow to be trained in 5 minutes; `--minutes` allows more"]

@@ -14,7 +14,7 @@ import tiny
 from bertft.recipe import Recipe, check_options, load
 from bertft.tasks import task_class
 from bertft.training import cache
-from bertft.training import plan as planning
+from bertft.training import files as reading
 from bertft.training.plan import Job, plan
 
 TEXTS = ["the quick brown fox", "nobody knew why the old clock stopped", "prices rose in march", "everyone was late"]
@@ -82,13 +82,13 @@ def test_the_second_run_has_the_same_job_and_reads_nothing(
     first = planned(kind, data, dev, encoder)
     said = capsys.readouterr().err
     assert "read and tokenized by an earlier run" not in said
-    read = planning.read_labelled
+    read = reading.read_labelled
 
     def watched(task: Any, path: str, **how: Any) -> Any:
         assert path != str(data), "the training file is read again"
         return read(task, path, **how)
 
-    monkeypatch.setattr(planning, "read_labelled", watched)
+    monkeypatch.setattr(reading, "read_labelled", watched)
     second = planned(kind, data, dev, encoder)
     again = capsys.readouterr().err
     assert "read and tokenized by an earlier run" in again
