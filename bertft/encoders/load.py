@@ -198,6 +198,8 @@ def load_model(
     if labels:
         naming = {"id2label": dict(enumerate(names)), "label2id": {label: i for i, label in enumerate(names)}}
         naming["problem_type"] = problem_type
+    elif architecture == "AutoModelForPreTraining":
+        naming = {"num_labels": 2}  # ALBERT's head of two texts has as many outputs
     with _loading(checkpoint):
         model, info = auto.from_pretrained(
             checkpoint.location,

@@ -216,6 +216,7 @@ def _understood(
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
+    families.check_told(encoder.settings, task.head().told)
     window = store.default_window(encoder, recipe.options["window"], recipe.options["stride"])
     blind = [replace(x, **without_gold(x)) for x in _sample(examples)]
     windows, counts = task.features(blind, encoder.subwords, window)
