@@ -272,6 +272,8 @@ def output_layer(model: Any) -> torch.nn.Linear:
     """Return the last linear layer of the model's head; raises ModelError where it has none."""
     import torch
 
+    if type(model).__name__.endswith("ForPreTraining"):  # what tells of pairs stands behind it
+        return cast("torch.nn.Linear", model.get_output_embeddings())
     body = f"{model.base_model_prefix}."
     layers = [
         layer

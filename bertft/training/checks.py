@@ -205,7 +205,7 @@ def _understood(
         if not any(one.severity == "error" for one in found):
             code = {"ner": "scheme-nothing", "qa": "qa-share"}.get(task.name, "label-single")
             if "nothing to learn" not in error.fact:
-                code = _GOLD.get(task.name, "label-missing")
+                code = "text-document" if "one document" in error.fact else _GOLD.get(task.name, "label-missing")
             found.append(finding(code, "error", error.fact, at=_place(error, file.path), fix=error.help))
     return task, examples, found
 

@@ -157,4 +157,5 @@ def test_one_document_gives_no_second_texts(cli: Run, base: BASE, command: str, 
         ran.fails(3, "one document only", "blank line between documents")
     else:
         assert ran.code == 1
+        assert "text-document" in ran.out
         assert "there is one document only" in ran.out
