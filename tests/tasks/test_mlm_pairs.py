@@ -246,6 +246,38 @@ def test_a_step_in_which_nothing_is_masked_costs_nothing() -> None:
     assert found.item() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("family", "objective"), [("bert-uncased", "mlm+nsp"), ("albert", "mlm+sop")])
+def test_what_goes_with_what_is_learnt(base: BASE, family: str, objective: str, tmp_path: Path) -> None:
+    """Documents have words of their own; in the other corpus, sentences have, by where they stand in a document."""
+    import transformers
+
+    settings = {
+        "hidden_size": 64, "initializer_range": 0.1, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+    }  # fmt: skip
+    config = transformers.AutoConfig.from_pretrained(base(family), **settings)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "base")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "base" / name).write_bytes((base(family) / name).read_bytes())
+    random = np.random.default_rng(0)
+    words = [[chr(ord("a") + 4 * i + j) for j in range(4)] for i in range(6)]
+    order = [[i] * 6 for i in range(6)] if objective == "mlm+nsp" else [[*range(6)]] * 6
+    for name in ("train", "dev"):
+        documents = ["\n".join(" ".join(random.choice(words[i], 4)) for i in each) for each in order for _ in range(2)]
+        (tmp_path / f"{name}.txt").write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    chosen = {
+        "model": tmp_path / "base", "options.objective": objective, "options.window": 40, "trainer.max_steps": 320,
+        "trainer.learning_rate": 2e-3, "trainer.eval_strategy": "no", "trainer.save_strategy": "no",
+        "trainer.bf16": "false", "trainer.per_device_train_batch_size": 20, "trainer.weight_decay": 0.0,
+    }  # fmt: skip
+    recipe = bertft.load_recipe("mlm", [f"{key}={value}" for key, value in chosen.items()])
+    files = {name: str(tmp_path / f"{name}.txt") for name in ("train", "dev")}
+    result = bertft.train(recipe, data=files["train"], dev=files["dev"], out=str(tmp_path / "model"), device="cpu")
+    assert result["dev"][f"{objective[4:]}_accuracy"] > 0.75
+
+
 # -- encoders ----------------------------------------------------------------------------------------------------------
 
 
