@@ -33,6 +33,7 @@ from bertft.training.resumable import ResumableTrainer
 from bertft.training.sampling import Batches
 
 _TRIES = 8
+"""Chunks that are looked at, at most, for one that is long enough."""
 
 
 class Pairing(NamedTuple):
