@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bertft.bundle import limits, metadata
-from bertft.console import shown
+from bertft.console import ERRORS, shown
 from bertft.encoders import adapters
 from bertft.encoders.load import Checkpoint
 from bertft.errors import inline
@@ -139,7 +139,11 @@ def _explained(scores: Mapping[str, Mapping[str, Any]], task: Task[Any, Any, Any
         for split, found in scores.items()
         if (how := found.get("bootstrap"))
     ]
-    told = ["In percent" + (f", with 95 % intervals (bootstrap over {', '.join(units)})." if units else ".")]
+    other = [key for key in task.headline if key in ERRORS]
+    percent = "In percent" + (f", but for {' and '.join(other)}" if other else "")
+    if len(other) == len(task.headline):
+        percent = "No percentages"
+    told = [percent + (f", with 95 % intervals (bootstrap over {', '.join(units)})." if units else ".")]
     state = task.state()
     if any(state.get(key) for key in ("thresholds", "no_answer_threshold")):
         told.append(_CHOSEN)
@@ -222,7 +226,7 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
     elif architecture == "AutoModelForQuestionAnswering":
         given = '"Who lives there?", "Nobody lives there."'
         answer = "tokenizer.decode(inputs.input_ids[0][logits[0].argmax() : logits[1].argmax() + 1])"
-    elif architecture == "AutoModelForMaskedLM":
+    elif architecture in ("AutoModelForMaskedLM", "AutoModelForPreTraining"):
         given = 'f"A {tokenizer.mask_token}."'
         answer = "tokenizer.decode(logits[0, inputs.input_ids[0] == tokenizer.mask_token_id].argmax(-1))"
     elif "text_b" in task.wanted[0]:
@@ -233,7 +237,8 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
         answer = "logits.squeeze().tolist()"
     outputs = "model(**inputs)"
     qa = architecture == "AutoModelForQuestionAnswering"
-    logits = f"[{outputs}.start_logits, {outputs}.end_logits]" if qa else f"{outputs}.logits"
+    name = "prediction_logits" if architecture == "AutoModelForPreTraining" else "logits"
+    logits = f"[{outputs}.start_logits, {outputs}.end_logits]" if qa else f"{outputs}.{name}"
     return "\n".join(
         (
             "```python",

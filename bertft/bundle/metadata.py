@@ -27,6 +27,7 @@ _PIPELINES = {
     "AutoModelForSequenceClassification": "text-classification",
     "AutoModelForQuestionAnswering": "question-answering",
     "AutoModelForMaskedLM": "fill-mask",
+    "AutoModelForPreTraining": "fill-mask",
 }
 _METRICS = {
     "macro_f1": ("f1", {"average": "macro"}),

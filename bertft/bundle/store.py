@@ -38,6 +38,9 @@ _TASK_OF_ARCHITECTURE = {
     "ForSequenceClassification": "classify",
     "ForQuestionAnswering": "qa",
     "ForMaskedLM": "mlm",
+    "BertForPreTraining": "mlm",
+    "AlbertForPreTraining": "mlm",
+    "ErnieForPreTraining": "mlm",
 }
 
 

@@ -216,6 +216,11 @@ CODES = {
         "There is nothing to learn from it, but its label counts.",
         "leave the row out",
     ),
+    "text-document": Code(
+        "There is one document only.",
+        "Next sentence prediction takes half of its second texts from other documents.",
+        "write a blank line between documents, or leave `options.objective` out",
+    ),
     "text-html": Code(
         "Texts have HTML tags or entities (`<br>`, `&amp;`).",
         "They are split into many tokens that mean nothing, and what is predicted later may have none.",

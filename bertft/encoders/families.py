@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from bertft.errors import UsageError
+from bertft.text.pairs import Told
+
 # Position ids begin behind the padding id in these, so that many positions fewer are usable: a RoBERTa of 514 takes
 # 512 tokens (transformers, `create_position_ids_from_input_ids`).
 _POSITIONS_BEHIND_PADDING = frozenset(
@@ -18,6 +21,9 @@ _OVERFLOWS_FP16 = frozenset({"deberta-v2"})
 # DeBERTa v1 masks its scores with the least number of fp32, which no 16-bit type has: a RuntimeError in both
 # (transformers#35336).
 _FP32_ONLY = frozenset({"deberta"})
+
+# What `AutoModelForPreTraining` of a family tells of two texts; that of most others is a masked language model alone.
+_TELLS: dict[Told, tuple[str, ...]] = {"nsp": ("bert", "ernie", "megatron-bert", "mobilebert"), "sop": ("albert",)}
 
 # Learning rates of the literature are for encoders of base size (BERT, Devlin et al. 2019, A.3: 2e-5 to 5e-5).
 BASE_LEARNING_RATE = 5e-5
@@ -63,6 +69,24 @@ def fp16_safe(config: Any) -> bool:
 def bf16_safe(config: Any) -> bool:
     """Say whether the family runs in bf16."""
     return config.model_type not in _FP32_ONLY
+
+
+def tells(told: Told) -> tuple[str, ...]:
+    """Return the families (`model_type`) whose head tells this of two texts."""
+    return _TELLS[told]
+
+
+def check_told(config: Any, told: Told | None) -> None:
+    """Raise UsageError where the family has no head that tells of two texts what the objective asks for."""
+    family = config.model_type
+    if told is None or family in _TELLS[told]:
+        return
+    other = next((f"`options.objective=mlm+{one}` or " for one, names in _TELLS.items() if family in names), "")
+    raise UsageError(
+        f"options.objective: {family} has no head for mlm+{told}, which {', '.join(_TELLS[told])} "
+        f"{'have' if len(_TELLS[told]) > 1 else 'has'}",
+        help=f"{other}`options.objective=mlm` trains its masked language model",
+    )
 
 
 def learning_rate(config: Any) -> float:

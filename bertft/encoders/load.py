@@ -198,6 +198,8 @@ def load_model(
     if labels:
         naming = {"id2label": dict(enumerate(names)), "label2id": {label: i for i, label in enumerate(names)}}
         naming["problem_type"] = problem_type
+    elif architecture == "AutoModelForPreTraining":
+        naming = {"num_labels": 2}  # ALBERT's head of two texts has as many outputs
     with _loading(checkpoint):
         model, info = auto.from_pretrained(
             checkpoint.location,
@@ -270,6 +272,8 @@ def output_layer(model: Any) -> torch.nn.Linear:
     """Return the last linear layer of the model's head; raises ModelError where it has none."""
     import torch
 
+    if type(model).__name__.endswith("ForPreTraining"):  # what tells of pairs stands behind it
+        return cast("torch.nn.Linear", model.get_output_embeddings())
     body = f"{model.base_model_prefix}."
     layers = [
         layer

@@ -86,8 +86,10 @@ def compare(
         _of_model(bundles[name], labelled, setting) if name in bundles else _of_file(name, files[name], task, labelled)
         for name in systems
     ]
-    if len({(one.kind, one.unit) for one in found}) > 1:
-        what = " and ".join(f"{name}: {one.kind} by {one.unit}" for name, one in zip(systems, found, strict=True))
+    told = [one.labels if one.kind == "masked" else () for one in found]
+    asked = [f"{', '.join((one.kind, *more))} by {one.unit}" for one, more in zip(found, told, strict=True)]
+    if len({*asked}) > 1:
+        what = " and ".join(f"{name}: {one}" for name, one in zip(systems, asked, strict=True))
         raise UsageError(f"these systems answer different questions ({what})")
     if any(one.ranks is None for one in found):  # a file of predictions need not have scores to rank by
         found = [replace(one, ranks=None) for one in found]

@@ -100,7 +100,7 @@ def read_labelled(
         warn(f"{path}: {warning}")
     if len(examples) < len(parsed):  # what is left out is no copy
         number_of = {id(example): number for example, number in zip(parsed, numbers, strict=True)}
-        numbers = [number_of[id(example)] for example in examples]
+        numbers = [number_of.get(id(example), -1) for example in examples]  # a document is no row
     info = {"path": path, "sha256": hash_of(path, examples), "rows": len(examples)}
     return Labelled(examples, info, opened.roles, [*numbers, count])
 

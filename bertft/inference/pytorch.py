@@ -46,8 +46,13 @@ def outputs(found: Any) -> torch.Tensor:
         return hidden
     if "start_logits" in found:
         return torch.stack((found.start_logits, found.end_logits), dim=-1)
-    logits: torch.Tensor = found.logits
+    logits: torch.Tensor = found.prediction_logits if "prediction_logits" in found else found.logits
     return logits
+
+
+def pair_outputs(found: Any) -> Any:
+    """Return what a model with a head for it tells of two texts, (windows, 2); None of another one."""
+    return next((found[name] for name in ("seq_relationship_logits", "sop_logits") if name in found), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,12 @@ class TorchBackend:
             found = type(self.model).forward(self.model, **tensors)
         logits = outputs(found).float().cpu().numpy()
         if wanted is not None:
-            return np.split(logits[0], np.cumsum([len(window.owned) for window in batch])[:-1])
+            rows = np.split(logits[0], np.cumsum([len(window.owned) for window in batch])[:-1])
+            if (told := pair_outputs(found)) is not None:
+                for window, row, answer in zip(batch, rows, told.float().cpu().numpy(), strict=True):
+                    if 0 in window.owned[:1]:
+                        row[0] = np.pad(answer, (0, row.shape[1] - len(answer)))
+            return rows
         return by_window(batch, logits)
 
     @property

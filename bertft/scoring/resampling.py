@@ -184,7 +184,7 @@ def _statistic(kind: Kind, rows: Sequence[tuple[Any, ...]], labels: Sequence[str
         case "answer":
             return _answers(np.array(rows, dtype=np.float64), silent=silent)
         case "masked":
-            return _masked(np.array(rows, dtype=np.float64))
+            return _masked(np.array(rows, dtype=np.float64), labels)
         case "value":
             return _values(np.array(rows, dtype=np.float64))
 
@@ -265,13 +265,17 @@ def _answers(rows: Floats, *, silent: bool) -> Statistic:
     return statistic
 
 
-def _masked(rows: Floats) -> Statistic:
-    """Return `loss`, `perplexity` and `accuracy` of (masked tokens, sum of losses, guessed tokens), (rows, 3)."""
+def _masked(rows: Floats, told: Sequence[str]) -> Statistic:
+    """Return `loss`, `perplexity` and `accuracy` of (masked tokens, sum of losses, guessed tokens), (rows, 3).
+
+    Where something was `told` of pairs, rows have two columns more, (pairs, told right): its `…_accuracy`.
+    """
 
     def statistic(weights: Floats) -> Metrics:
-        total, losses, right = (weights @ rows).T
+        total, losses, right, *pairs = (weights @ rows).T
         loss = _ratio(losses, total)
-        return {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
+        found = {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
+        return {**found, **{f"{name}_accuracy": _ratio(pairs[1], pairs[0]) for name in told}}
 
     return statistic
 

@@ -19,6 +19,7 @@ from bertft.data.row import Row
 from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.text.bio import Constraints
+from bertft.text.pairs import Told
 
 Logits = npt.NDArray[np.float32]
 Parameters = Mapping[str, npt.NDArray[np.float32]]
@@ -185,6 +186,8 @@ class Head:
     """The transitions that a CRF on top never takes; None: no CRF."""
     vocabulary: bool = False
     """Whether there is an output for each token of the vocabulary: only owned tokens' are computed."""
+    told: Told | None = None
+    """What the model also tells of two texts: a window that owns its first token has these outputs there, then 0."""
 
 
 Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf", "masked"]
@@ -206,6 +209,8 @@ class Objective:
     """How one answer is made of the windows of an example; None: each window has a target of its own."""
     share: float = 0.0
     """Of the tokens that are masked, anew in every epoch; a window's target is then the units of `text/masking.py`."""
+    told: Told | None = None
+    """What is told of pairs; a window is then a chunk of `text/pairs.py`, from which one is drawn in every epoch."""
 
     @property
     def per_token(self) -> bool:

@@ -3,6 +3,10 @@
 Training masks tokens anew in every epoch (`text/masking.py`), and reads texts in blocks of the window's length, or each
 by itself. Evaluation masks the same tokens each time and reads each text by itself, in overlapping windows where it is
 long, so that the figures of both are alike. Prediction answers texts in which `[MASK]` or `<mask>` stands.
+
+Besides, a model may be told to tell of two texts whether the second follows the first (`mlm+nsp`), or in which order
+they stand (`mlm+sop`). What it reads is then pairs of sentences of one document (`text/pairs.py`), drawn anew in every
+epoch of training, and the same in every evaluation. The label of a pair is the target of its first token.
 """
 
 from __future__ import annotations
@@ -12,14 +16,14 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.jsonl import encode
-from bertft.data.row import Place, Row
+from bertft.data.row import Row
 from bertft.errors import DataError, ModelError, UsageError
 from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
@@ -36,12 +40,15 @@ from bertft.tasks.base import (
     WindowSize,
 )
 from bertft.tasks.classify import text_of
+from bertft.tasks.passages import Passage, chunk_windows, documents, shown_pairs, units_of
 from bertft.text.masking import FIXED, Masking
+from bertft.text.pairs import Told
 from bertft.text.windows import cut, owners
 
 _MASK = re.compile(r"\[MASK\]|<mask>")
 _LONGEST_EXPONENT = 700.0
 """Of a perplexity: more is no float."""
+_TOLD: dict[str, Told] = {"mlm+nsp": "nsp", "mlm+sop": "sop"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,8 @@ class MlmOptions:
 
     mlm_probability: float = 0.15
     """The share of the tokens that are to be guessed."""
+    objective: Literal["mlm", "mlm+nsp", "mlm+sop"] = "mlm"
+    """What is learnt: masked tokens, and with them next sentence prediction or sentence order prediction."""
     whole_word: bool = False
     """Whether the tokens of a word are chosen together (BERT's second release; Cui et al. 2021 for Chinese)."""
     packing: Literal["blocks", "lines"] = "blocks"
@@ -66,15 +75,15 @@ class MlmOptions:
             raise UsageError(f"options.mlm_probability: {self.mlm_probability:g} is not between 0 and 1")
         if self.top_k < 1:
             raise UsageError(f"options.top_k: {self.top_k} is less than 1")
+        if self.told is not None and self.packing == "lines":
+            raise UsageError(
+                f"options.packing: with {self.objective}, windows hold two texts of one document", help="leave it out"
+            )
 
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A text; to be answered, with the characters of its masks, of which a text of a corpus has none."""
-
-    place: Place
-    text: str
-    masks: tuple[tuple[int, int], ...] = ()
+    @property
+    def told(self) -> Told | None:
+        """What is told of a pair; None where there are none."""
+        return _TOLD.get(self.objective)
 
 
 class Candidate(NamedTuple):
@@ -95,15 +104,22 @@ class Summary(NamedTuple):
     """(owned, top_k): the likeliest tokens, best first."""
     chances: npt.NDArray[np.float64]
     """(owned, top_k): their probabilities."""
+    told: bool | None = None
+    """Whether the model is right on the pair."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A prediction: the sum of losses over a text's masked tokens, how many are right, of how many; or candidates."""
+    """A prediction: the sum of losses over a text's masked tokens, how many are right, of how many; or candidates.
+
+    So it is of a document's pairs: how many are told right, of how many.
+    """
 
     loss: float = 0.0
     right: int = 0
     total: int = 0
+    told: int = 0
+    pairs: int = 0
     masks: tuple[tuple[Candidate, ...], ...] = ()
 
 
@@ -118,12 +134,16 @@ class Mlm:
     unit: ClassVar[Unit] = "sentence"
     scale: ClassVar[Scale | None] = None
     best_metric: ClassVar[str] = "loss"
-    headline: ClassVar[tuple[str, ...]] = ("loss", "perplexity", "accuracy")
 
     options: MlmOptions = field(default_factory=MlmOptions)
     seed: int = 0
     encoder: Encoder | None = None
     """What writes tokens as text."""
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        told = self.options.told
+        return ("loss", "perplexity", "accuracy", *((f"{told}_accuracy",) if told else ()))
 
     # -- rows to examples ----------------------------------------------------------------------------------------------
 
@@ -136,13 +156,14 @@ class Mlm:
             raise DataError(
                 "the text has no mask to be filled", place=row.place, help="write [MASK] where a word is missing"
             )
-        return Passage(row.place, text, masks)
+        line = len(row.lines) == 1 and row.lines[0].content == text
+        return Passage(row.place, text, masks, line)
 
     def taught(self, example: Passage, prediction: Filled) -> Passage:
         return example
 
     def group(self, example: Passage) -> tuple[Hashable, ...]:
-        return (example.text,)
+        return (example.text,) if example.strange is None else (example.text, example.strange)
 
     def labels_of(self, example: Passage) -> Iterator[str]:
         return iter(())
@@ -155,15 +176,18 @@ class Mlm:
         if not kept:
             raise DataError("there is no text in the file")
         blank = len(examples) - len(kept)
+        if self.options.told is not None:
+            return *documents(examples, self.options.told), []
         return kept, [f"{blank:,} blank texts left out"] if blank else [], []
 
     # -- examples to windows, logits to predictions --------------------------------------------------------------------
 
     def head(self) -> Head:
-        return Head("AutoModelForMaskedLM", (), vocabulary=True)
+        told = self.options.told
+        return Head("AutoModelForPreTraining" if told else "AutoModelForMaskedLM", (), vocabulary=True, told=told)
 
     def objective(self, examples: Sequence[Passage]) -> Objective:
-        return Objective("masked", share=self.options.mlm_probability)
+        return Objective("masked", share=self.options.mlm_probability, told=self.options.told)
 
     def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
         return replace(self, seed=state["seed"])
@@ -186,6 +210,11 @@ class Mlm:
         mask, special = _mask_of(encoder), encoder.special
         corpus = not all(example.masks for example in examples)
         masking = Masking(mask, encoder.ordinary, self.options.mlm_probability) if corpus else None
+        if masking is not None and (told := self.options.told) is not None:
+            whole_word = self.options.whole_word
+            return shown_pairs(
+                told, examples, encoder, window, whole_word=whole_word, masking=masking, random_of=self._random
+            )
         own = encoder.token(mask)
         room = window.length - encoder.single.specials
         windows: list[Window] = []
@@ -221,6 +250,8 @@ class Mlm:
     def lessons(self, examples: Sequence[Passage], encoder: Encoder, window: WindowSize) -> tuple[list[Window], Counts]:
         """Return windows whose targets are units, to be masked when they are drawn; none shares tokens with another."""
         _mask_of(encoder)
+        if self.options.told is not None:
+            return chunk_windows(examples, encoder, window, whole_word=self.options.whole_word)
         room = window.length - encoder.single.specials
         special, template = encoder.special, encoder.single
         encoded = encoder.encode_texts([example.text for example in examples], with_words=self.options.whole_word)
@@ -230,7 +261,7 @@ class Mlm:
         ids: list[int] = []
         units: list[int] = []
         for index, text in enumerate(encoded):
-            own = self._units(text, special)
+            own = units_of(text, special, whole_word=self.options.whole_word)
             long = len(own) > room
             counts += Counts(examples=1, tokens=len(own), windowed=long, unknown=text.unknown)
             if self.options.packing == "lines":
@@ -252,37 +283,36 @@ class Mlm:
             windows.append(Window(index, input_ids, segments, target))
         return windows, counts + Counts(windows=len(windows))
 
-    def _units(self, text: EncodedText, special: frozenset[int]) -> list[int]:
-        """Return for each token what it is chosen with: its word, or itself; specials are not chosen."""
-        size = len(text.ids)
-        if not self.options.whole_word:
-            return [FIXED if token in special else i for i, token in enumerate(text.ids)]
-        # an added token is of no word; words are fewer than tokens
-        return [
-            FIXED if token in special else word if word is not None else size + i
-            for i, (token, word) in enumerate(zip(text.ids, text.words, strict=True))
-        ]
-
     def _masked(self, text: EncodedText, special: frozenset[int], masking: Masking) -> tuple[list[int], list[int]]:
         """Return the ids that evaluation shows of a text, and the positions of what is to be guessed.
 
         They follow from the text alone: every evaluation has the same ones, whatever rows stand beside this one.
         """
-        digest = blake2b(np.array(text.ids, dtype=np.int32).tobytes(), digest_size=8).digest()
-        random = np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
-        shown, chosen = masking.apply(text.ids, self._units(text, special), random)
+        units = units_of(text, special, whole_word=self.options.whole_word)
+        shown, chosen = masking.apply(text.ids, units, self._random(text.ids))
         return shown.tolist(), chosen.tolist()
+
+    def _random(self, ids: Sequence[int]) -> np.random.Generator:
+        digest = blake2b(np.array(ids, dtype=np.int32).tobytes(), digest_size=8).digest()
+        return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
 
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Summary]:
         return [self._summary(window, scores) for window, scores in zip(windows, logits, strict=True)]
 
     def _summary(self, window: Window, scores: Logits) -> Summary:
+        if self.options.told is not None and window.target is not None:  # the first token has what is told of the pair
+            (label, *rest), told = cast("Sequence[int]", window.target), scores[0, :2]
+            known = self._of_tokens(replace(window, target=rest), scores[1:])
+            return known._replace(told=bool(told.argmax() == label))
+        return self._of_tokens(window, scores)
+
+    def _of_tokens(self, window: Window, scores: Logits) -> Summary:
         highest = scores.max(axis=-1, keepdims=True)  # (owned, 1)
         total = highest + np.log(np.exp(scores - highest).sum(axis=-1, keepdims=True, dtype=np.float64))  # (owned, 1)
         rows = np.arange(len(scores))
         none = np.zeros((len(scores), 0))
         if window.target is not None:
-            gold = np.asarray(window.target)
+            gold = np.asarray(window.target, dtype=np.int64)
             right = scores.argmax(axis=-1) == gold
             return Summary(total[:, 0] - scores[rows, gold], right, none.astype(np.int64), none)
         best = np.argsort(-scores, axis=-1, kind="stable")[:, : self.options.top_k]  # (owned, top_k)
@@ -293,7 +323,9 @@ class Mlm:
         if not example.masks:
             losses = [float(one.losses.sum()) for one in summaries]
             total = sum(len(one.losses) for one in summaries)
-            return Filled(math.fsum(losses), sum(int(one.right.sum()) for one in summaries), total)
+            right = sum(int(one.right.sum()) for one in summaries)
+            told = [one.told for one in summaries if one.told is not None]
+            return Filled(math.fsum(losses), right, total, sum(told), len(told))
         if self.encoder is None:
             raise TypeError("a task without a tokenizer cannot write tokens")
         token = self.encoder.token
@@ -314,15 +346,26 @@ class Mlm:
         loss = math.fsum(guess.loss for _, guess in pairs) / total
         accuracy = sum(guess.right for _, guess in pairs) / total
         perplexity = math.exp(min(loss, _LONGEST_EXPONENT))
-        return {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "support": total}
+        scores: dict[str, Any] = {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "support": total}
+        if (told := self.options.told) is not None:
+            drawn = sum(guess.pairs for _, guess in pairs)
+            scores |= {f"{told}_accuracy": sum(guess.told for _, guess in pairs) / drawn, "pairs": drawn}
+        return scores
 
     def outcomes(self, pairs: Sequence[tuple[Passage, Filled | None]]) -> Outcomes:
+        name = self.options.told
+
+        def told(guess: Filled) -> tuple[int, ...]:
+            return () if name is None else (guess.pairs, guess.told)
+
         return Outcomes(
             "masked",
             [example.place for example, _ in pairs],
             [(example.text,) for example, _ in pairs],
             [example.text for example, _ in pairs],
-            [None if guess is None else (guess.total, guess.loss, guess.right) for _, guess in pairs],
+            [None if guess is None else (guess.total, guess.loss, guess.right, *told(guess)) for _, guess in pairs],
+            labels=() if name is None else (name,),
+            unit="text" if name is None else "document",
         )
 
     def detailed(self) -> Self:
@@ -385,7 +428,10 @@ class Mlm:
 
     @classmethod
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:
-        return cls()
+        (name, *_) = config["architectures"]
+        if not name.endswith("ForPreTraining"):
+            return cls()
+        return cls(MlmOptions(objective="mlm+sop" if name.startswith("Albert") else "mlm+nsp"))
 
 
 def _mask_of(encoder: Encoder) -> int:

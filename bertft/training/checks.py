@@ -205,7 +205,7 @@ def _understood(
         if not any(one.severity == "error" for one in found):
             code = {"ner": "scheme-nothing", "qa": "qa-share"}.get(task.name, "label-single")
             if "nothing to learn" not in error.fact:
-                code = _GOLD.get(task.name, "label-missing")
+                code = "text-document" if "one document" in error.fact else _GOLD.get(task.name, "label-missing")
             found.append(finding(code, "error", error.fact, at=_place(error, file.path), fix=error.help))
     return task, examples, found
 
@@ -216,6 +216,7 @@ def _understood(
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
+    families.check_told(encoder.settings, task.head().told)
     window = store.default_window(encoder, recipe.options["window"], recipe.options["stride"])
     blind = [replace(x, **without_gold(x)) for x in _sample(examples)]
     windows, counts = task.features(blind, encoder.subwords, window)

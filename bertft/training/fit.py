@@ -29,7 +29,7 @@ from bertft.training.distillation import Distillation
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
-from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Watch
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Pairing, Watch
 
 _LOGGED = 0.02
 """Of all steps: so often the loss is logged, for learning curves and reporters. Each time waits for the device."""
@@ -92,7 +92,7 @@ def _fit(
             depth.keep(model, chosen_layers)
             say(f"the student has layers {', '.join(map(str, chosen_layers))} of the teacher's {of}")
     size = f"{model.num_parameters() / 1e6:.3g} M parameters"
-    say(f"{job.encoder.checkpoint.name}: {size}; {'its head is kept' if kept else 'the head is new'}")
+    say(f"{job.encoder.checkpoint.name}: {size}; {_of_head(model, kept=kept, told=head.told is not None)}")
     _choose_weights(model, recipe)
     settings, precision = _with_precision(recipe.trainer, chosen, model.config)
     if chosen.type == "cpu":
@@ -173,7 +173,7 @@ def _fit(
             save_seconds=None if recipe.checkpoint_minutes is None else 60 * recipe.checkpoint_minutes,
             model=model,
             args=arguments,
-            train_dataset=Drawn(job.items, masking=_masking(job), seed=recipe.seed),
+            train_dataset=Drawn(job.items, masking=_masking(job), pairing=_pairing(job), seed=recipe.seed),
             eval_dataset=dev,
             data_collator=Collator(
                 objective,
@@ -207,6 +207,16 @@ def _fit(
         fold_scale(model, scale.mean, scale.deviation)
         engine = replace(engine, task=job.task.unscaled())
     return Trained(model, engine, facts, trainer.state.log_history)
+
+
+def _of_head(model: Any, *, kept: bool, told: bool) -> str:
+    """Say how much of the head came with the checkpoint: of one that also tells of pairs it may be a part."""
+    if kept:
+        return "its head is kept"
+    new = {name for name in model.bertft_new if "predictions" in name}
+    if not told or new:
+        return "the head is new"
+    return "its head of masked tokens is kept, what tells of pairs is new"
 
 
 def _choose_weights(model: Any, recipe: Recipe) -> None:
@@ -243,6 +253,12 @@ def _masking(job: Job) -> Masking | None:
     """Return how tokens are masked in training; None where none are."""
     subwords, share = job.encoder.tokenizer.subwords, job.objective.share
     return Masking(subwords.mask, subwords.ordinary, share) if share and subwords.mask is not None else None
+
+
+def _pairing(job: Job) -> Pairing | None:
+    """Return how pairs are made in training; None where there are none."""
+    told = job.objective.told
+    return None if told is None else Pairing(told, job.encoder.tokenizer.subwords.pair)
 
 
 def _batches(job: Job, arguments: transformers.TrainingArguments) -> Batches | None:

@@ -95,6 +95,12 @@ class Items:
         ends: npt.NDArray[np.int64] = np.asarray(self._ends, dtype=np.int64)
         return np.maximum.reduceat(ends[1:] - ends[:-1], np.asarray(self._item_ends)[:-1])
 
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Which row, counted from 0, each item is of, (items,): those of a row stand together."""
+        where = np.stack([np.asarray(self._files, dtype=np.int64), np.asarray(self._lines, dtype=np.int64)])
+        return np.cumsum(np.diff(where, prepend=where[:, :1]).any(axis=0))
+
     def save(self, folder: Path) -> None:
         """Write the arrays into a folder."""
         for name in _ARRAYS:
@@ -140,7 +146,11 @@ def collect(
                 own = [own[round(step * k)] for k in range(_MAX_WINDOWS)]
             items.add(own, places[own[0].example])
     if not len(items):
+        if objective.told is not None:
+            raise DataError("no document has two sentences, of which a pair is made", place=path)
         raise DataError("no window has anything to learn from", place=path)
+    if objective.told == "nsp" and not items.rows.any():
+        raise DataError("one document only has two sentences, and second texts of others are needed", place=path)
     notes = []
     if left_out:
         notes.append(f"{left_out:,} windows own no word with a known label and are left out of training")

@@ -77,6 +77,19 @@ def loss(
     return total / number
 
 
+def of_pairs(
+    logits: torch.Tensor, pairs: torch.Tensor, labels: torch.Tensor, *, count: torch.Tensor | int | None
+) -> torch.Tensor:
+    """Return the loss of what is told of pairs: `logits` (windows, 2), what they are `pairs` (windows,).
+
+    A pair weighs as much as all tokens that are masked in it: the loss of a step is then the mean over its tokens and
+    the mean over its pairs, one added to the other (Devlin et al. 2019, A.2), however it is cut into micro-batches.
+    """
+    weights = labels.ne(IGNORED).sum(1)  # (windows,)
+    number = torch.as_tensor(weights.sum() if count is None else count).clamp(min=1)
+    return (functional.cross_entropy(logits.float(), pairs, reduction="none") * weights).sum() / number
+
+
 def _cross_entropy(objective: Objective, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the sum of cross-entropies, or of focal losses -(1 - p)^gamma log p (Lin et al. 2017, eq. 4)."""
     weights = torch.tensor(objective.weights, device=logits.device) if objective.weights else None

@@ -184,6 +184,7 @@ def plan(
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     extra: Labelled | None = None
+    families.check_told(encoder.config, task.head().told)
     if teacher is not None:
         teacher.check(task, encoder)
         if unlabelled:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,15 +20,28 @@ from bertft.errors import DataError, UsageError
 from bertft.heads.selection import only
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import free_memory, out_of_memory, outputs
-from bertft.tasks.base import IGNORED, Objective, Window
+from bertft.inference.pytorch import free_memory, out_of_memory, outputs, pair_outputs
+from bertft.tasks.base import IGNORED, Objective, Template, Window
+from bertft.tasks.passages import built
 from bertft.text.masking import Masking
+from bertft.text.pairs import Chunk, Told, draw
 from bertft.training import layers, losses, parallel
 from bertft.training.distillation import Distillation
 from bertft.training.items import Items
 from bertft.training.progress import Progress
 from bertft.training.resumable import ResumableTrainer
 from bertft.training.sampling import Batches
+
+_TRIES = 8
+"""Chunks that are looked at, at most, for one that is long enough."""
+
+
+class Pairing(NamedTuple):
+    """What is told of the pairs that are drawn, and the special tokens around them."""
+
+    told: Told
+    template: Template
+
 
 Watch = Callable[[int, float], None]
 """Given the number of each evaluation, from 1, and the score that models are compared by."""
@@ -37,10 +50,17 @@ Watch = Callable[[int, float], None]
 class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
     """The items as Trainer draws them. `input_ids` is the longest window's, for its sampler that groups by length."""
 
-    def __init__(self, items: Items, *, masking: Masking | None = None, seed: int = 0) -> None:
-        """With `masking`, tokens are chosen by seed, epoch and item: a resumed run masks the same ones."""
+    def __init__(
+        self, items: Items, *, masking: Masking | None = None, pairing: Pairing | None = None, seed: int = 0
+    ) -> None:
+        """With `masking`, tokens are chosen by seed, epoch and item: a resumed run masks the same ones.
+
+        With `pairing` the items are chunks, and pairs are drawn by the same.
+        """
         self._items = items
         self._masking = masking
+        self._pairing = pairing
+        self._rows = items.rows if pairing else np.zeros(0)
         self._seed = seed
         # shared with the processes that load batches, which may outlive an epoch
         self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_() if masking else torch.zeros(1)
@@ -61,8 +81,32 @@ class Drawn(torch.utils.data.Dataset[dict[str, Any]]):
         windows = self._items[index]
         if self._masking is not None:
             random = np.random.default_rng([self._seed, int(self._epoch), index])
-            windows = [_masked(window, self._masking, random) for window in windows]
+            if self._pairing is not None:
+                windows = [self._drawn(index, self._pairing, self._masking, random)]
+            else:
+                windows = [_masked(window, self._masking, random) for window in windows]
         return {"item": index, "windows": windows, "input_ids": max((window.input_ids for window in windows), key=len)}
+
+    def _drawn(self, index: int, pairing: Pairing, masking: Masking, random: np.random.Generator) -> Window:
+        """Return a pair of an item's chunk, masked; the target of its first token says what it is."""
+        pair = draw(pairing.told, self._chunk(index), lambda size: self._stranger(index, size, random), random)
+        ids, segments, units = built(pair, pairing.template)
+        window = _masked(Window(0, ids, segments, units), masking, random)
+        return replace(window, target=[pair.label, *cast("Sequence[int]", window.target)[1:]])
+
+    def _stranger(self, index: int, size: int, random: np.random.Generator) -> Chunk:
+        """Return a chunk of another document, of `size` tokens if that is easily found."""
+        first, end = np.searchsorted(self._rows, [self._rows[index], self._rows[index] + 1]).tolist()
+        found: list[Chunk] = []
+        while len(found) < _TRIES and not (found and len(found[-1].ids) >= size):
+            other = int(random.integers(len(self) - (end - first)))
+            found.append(self._chunk(other if other < first else other + end - first))
+        return max(found, key=lambda chunk: len(chunk.ids))
+
+    def _chunk(self, index: int) -> Chunk:
+        (window,) = self._items[index]
+        starts = np.flatnonzero(np.diff(window.segments, prepend=-1)).tolist()
+        return Chunk(list(window.input_ids), list(cast("Sequence[int]", window.target)), starts)
 
 
 def _masked(window: Window, masking: Masking, random: np.random.Generator) -> Window:
@@ -82,12 +126,18 @@ class Collator:
         self._segments = segments
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Return the model's inputs, `labels` of `losses.targets`, `owner` (windows,), and which `items` these are."""
+        """Return the model's inputs, `labels` of `losses.targets`, `owner` (windows,), and which `items` these are.
+
+        What pairs are, which the targets of their first tokens say, is `pairs` (windows,).
+        """
         groups: list[Sequence[Window]] = [item["windows"] for item in items]
         windows = [window for group in groups for window in group]
         arrays = padded(windows, self._pad, segments=self._segments)
         batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
         batch["labels"] = losses.targets(self._objective, [group[0].target for group in groups])
+        if self._objective.told is not None:
+            batch["pairs"] = batch["labels"][:, 0].clone()
+            batch["labels"][:, 0] = IGNORED
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         batch["items"] = torch.tensor([item["item"] for item in items])
         return batch
@@ -139,6 +189,7 @@ class EncoderTrainer(ResumableTrainer):
         self._progress = progress
         self._objective = objective
         self._owner = self._mask = torch.empty(0)
+        self._pairs: torch.Tensor | None = None
 
     @override
     def get_train_dataloader(self) -> Any:
@@ -170,7 +221,7 @@ class EncoderTrainer(ResumableTrainer):
     @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
         del inputs["items"]
-        self._owner, self._mask = inputs.pop("owner"), inputs["attention_mask"]
+        self._owner, self._mask, self._pairs = inputs.pop("owner"), inputs["attention_mask"], inputs.pop("pairs", None)
         if self._distillation is not None:
             with self.accelerator.autocast():
                 self._distillation.ask(inputs)
@@ -187,7 +238,10 @@ class EncoderTrainer(ResumableTrainer):
         count, mask = num_items_in_batch, self._mask
 
         def hard() -> torch.Tensor:
-            return losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
+            found_loss = losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
+            if self._pairs is None:
+                return found_loss
+            return found_loss + losses.of_pairs(pair_outputs(found), self._pairs, labels, count=count)
 
         if self._distillation is None:
             return hard()
@@ -311,7 +365,7 @@ def split(inputs: Mapping[str, torch.Tensor], parts: int, *, per_token: bool) ->
         longest = int(inputs["attention_mask"][own].sum(1).max())
         part = {}
         for name, values in inputs.items():
-            if name in ("labels", "items"):
+            if name in ("labels", "items", "pairs"):
                 part[name] = values[first:end, :longest] if name == "labels" and per_token else values[first:end]
             else:
                 part[name] = values[own] - first if name == "owner" else values[own, :longest]

@@ -380,6 +380,16 @@ def test_nothing_is_wrong_with_clean_data(kind: str, tmp_path: Path) -> None:
     assert [one for one in findings if one.severity != "note"] == []
 
 
+def test_a_corpus_of_one_document_lends_no_second_texts(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n\n" + "\n".join(sentences(1, seed=1)) + "\n", encoding="utf-8")
+    found = check(load("mlm", ["options.objective=mlm+nsp"]), data=str(path))
+    assert [one.code for one in found if one.severity == "error"] == ["text-document"]
+    path.write_text("\n\n".join("\n".join(sentences(9, seed=seed)) for seed in (1, 2)), encoding="utf-8")
+    found = check(load("mlm", ["options.objective=mlm+nsp"]), data=str(path))
+    assert [one for one in found if one.severity == "error"] == []
+
+
 def test_every_code_is_planted() -> None:
     own = Path(__file__).read_text(encoding="utf-8")
     assert [code for code in CODES if f'"{code}"' not in own] == []

@@ -154,8 +154,27 @@ SAMPLES = {
     ),
 }
 
+OBJECTIVES = {
+    name: dataclasses.replace(
+        SAMPLES["mlm"],
+        labelled=[
+            {"text": f"{SENTENCES[i]} {SENTENCES[-i]} {SENTENCES[i // 2]} [MASK] ."} for i in range(len(SENTENCES))
+        ],
+    )
+    for name in ("mlm+nsp", "mlm+sop")
+}
+SAMPLES_OF = {**SAMPLES, **OBJECTIVES}
+
 families = pytest.mark.parametrize("family", tiny.FAMILIES)
-tasks = pytest.mark.parametrize("task", TASKS)
+CASES = [
+    *itertools.product(TASKS, tiny.FAMILIES),
+    *[("mlm+nsp", "bert-cased"), ("mlm+nsp", "bert-uncased"), ("mlm+sop", "albert")],
+]
+"""Tasks, or objectives of one, by family."""
+cases = pytest.mark.parametrize(("task", "family"), CASES)
+few = pytest.mark.parametrize(
+    ("task", "family"), [(task, family) for task, family in CASES if family == "distilbert" or task in OBJECTIVES]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +205,8 @@ def recipe_of(task: str, model: Path) -> Recipe:
         "save_strategy": "no",
         "bf16": False,
     }
-    options = {"packing": "lines"} if task == "mlm" else {}
-    return Recipe(task=task, model=str(model), options=options, trainer=settings)
+    options = {"packing": "lines"} if task == "mlm" else {"objective": task} if task in OBJECTIVES else {}
+    return Recipe(task=task.partition("+")[0], model=str(model), options=options, trainer=settings)
 
 
 def written(path: Path, rows: Sequence[Values]) -> Path:
@@ -205,7 +224,7 @@ def trained(base: BASE, tmp_path_factory: pytest.TempPathFactory) -> TRAINED:
 
     def make(task: str, family: str) -> Trained:
         if (task, family) not in known:
-            data = written(folder / f"{task}.jsonl", SAMPLES[task].labelled)
+            data = written(folder / f"{task}.jsonl", SAMPLES_OF[task].labelled)
             out = folder / f"{task}-{family}"
             result = train(recipe_of(task, base(family)), data=str(data), dev=str(data), out=str(out), device="cpu")
             known[task, family] = Trained(out, data, result)
@@ -241,7 +260,7 @@ def engine(engines: Callable[[str, str], Engine], task: str, family: str) -> Eng
 def rows(task: str) -> list[Values]:
     """Rows of many lengths: known texts, odd ones, and one that is longer than a window."""
     odd = ["", "Paris", "\u200b", "😀 😀 😀", " ".join(SENTENCES[:30])]
-    return [*SAMPLES[task].labelled[:12], *map(SAMPLES[task].of, odd)]
+    return [*SAMPLES_OF[task].labelled[:12], *map(SAMPLES_OF[task].of, odd)]
 
 
 def parsed(engine: Engine, rows: Sequence[Values]) -> list[Any]:
@@ -377,8 +396,7 @@ def test_words_are_not_glued(base: BASE, family: str) -> None:
 # -- training and evaluation -------------------------------------------------------------------------------------------
 
 
-@tasks
-@families
+@cases
 def test_learns_its_training_data_by_heart(trained: TRAINED, task: str, family: str) -> None:
     done = trained(task, family)
     metric = open_bundle(str(done.directory)).task.headline[0]
@@ -387,8 +405,7 @@ def test_learns_its_training_data_by_heart(trained: TRAINED, task: str, family: 
     assert score < 4.5 if metric in ERRORS else score > 0.95
 
 
-@tasks
-@families
+@cases
 def test_eval_gives_the_scores_of_training(trained: TRAINED, task: str, family: str) -> None:
     from bertft.inference.evaluate import evaluate
 
@@ -399,8 +416,9 @@ def test_eval_gives_the_scores_of_training(trained: TRAINED, task: str, family: 
     assert kept == json.loads((done.directory / "metrics.json").read_text())["dev"]
 
 
-@tasks
-@pytest.mark.parametrize("family", ["distilbert"])
+@pytest.mark.parametrize(
+    ("task", "family"), [case for case in CASES if case[1] == "distilbert" or case[0] not in TASKS]
+)
 def test_outcomes_have_the_metrics_of_the_score(
     engines: Callable[[str, str], Engine], trained: TRAINED, task: str, family: str
 ) -> None:
@@ -417,8 +435,7 @@ def test_outcomes_have_the_metrics_of_the_score(
     assert set(unanswered.predicted) == {None}
 
 
-@tasks
-@families
+@cases
 def test_withheld_answers_are_those_of_a_low_score(
     engine: Engine, trained: TRAINED, task: str, family: str, rows: list[Values]
 ) -> None:
@@ -427,7 +444,7 @@ def test_withheld_answers_are_those_of_a_low_score(
     whole = [engine.task.render(*pair, scores=True) for pair in zip(examples, predictions, strict=True)]
     scores = [engine.task.scores_of(prediction) for prediction in predictions]
     every = sorted(score for row in scores for score in row)
-    if task == "mlm":  # a mask has several candidates
+    if task.startswith("mlm"):  # a mask has several candidates
         assert not every
         with pytest.raises(UsageError, match="--min-score"):
             engine.task.at_least(0.5)
@@ -448,8 +465,7 @@ def test_withheld_answers_are_those_of_a_low_score(
             assert strict.cells(example, prediction).keys() == engine.task.cells(example, prediction).keys()
 
 
-@tasks
-@families
+@cases
 def test_verdicts_and_decisions_are_those_of_the_rows(
     engines: Callable[[str, str], Engine], trained: TRAINED, task: str, family: str
 ) -> None:
@@ -458,7 +474,7 @@ def test_verdicts_and_decisions_are_those_of_the_rows(
     pairs, _ = engine.evaluate(examples)
     verdicts, scores = engine.task.verdicts(pairs), engine.task.score(pairs)
     assert [score for score, _ in verdicts] == [score for _, one in pairs for score in engine.task.scores_of(one)]
-    if task == "mlm":
+    if task.startswith("mlm"):
         assert not verdicts
         assert engine.task.judged(pairs) is None
         return
@@ -479,19 +495,17 @@ def test_verdicts_and_decisions_are_those_of_the_rows(
 # -- windows, batches, order -------------------------------------------------------------------------------------------
 
 
-@tasks
-@families
+@cases
 def test_a_document_that_fits_reads_the_same_in_a_smaller_window(engine: Engine, task: str, family: str) -> None:
-    values = SAMPLES[task].of(" ".join(SENTENCES[:2]))
+    values = SAMPLES_OF[task].of(" ".join(SENTENCES[:2]))
     (window,), _ = engine.task.features(parsed(engine, [values]), engine.encoder, engine.window)
     exact = dataclasses.replace(engine, window=WindowSize(len(window.input_ids), len(window.input_ids) // 3))
     assert rendered(exact, [values], scores=True) == rendered(engine, [values], scores=True)
 
 
-@tasks
-@families
+@cases
 def test_a_document_that_does_not_fit_is_read_in_windows_or_counted(engine: Engine, task: str, family: str) -> None:
-    values = SAMPLES[task].of(" ".join(SENTENCES[:12]))
+    values = SAMPLES_OF[task].of(" ".join(SENTENCES[:12]))
     narrow = dataclasses.replace(engine, window=WindowSize(40, 12))
     windows, counts = narrow.task.features(parsed(narrow, [values]), narrow.encoder, narrow.window)
     assert all(len(window.input_ids) <= 40 for window in windows)
@@ -522,8 +536,7 @@ def logits(engine: Engine, rows: Sequence[Values]) -> list[Any]:
     return [by_window[id(window)] for window in windows]
 
 
-@tasks
-@families
+@cases
 def test_batch_size_and_padding_change_no_answer(engine: Engine, task: str, family: str, rows: list[Values]) -> None:
     large, single = logits(engine, rows), logits(dataclasses.replace(engine, batch_tokens=1), rows)
     for a, b in zip(large, single, strict=True):
@@ -533,8 +546,7 @@ def test_batch_size_and_padding_change_no_answer(engine: Engine, task: str, fami
         assert_same(small, rendered(engine, rows), scores=1.01e-4)  # they are rounded to 4 decimals
 
 
-@tasks
-@families
+@cases
 def test_order_and_neighbours_change_no_answer(engine: Engine, task: str, family: str, rows: list[Values]) -> None:
     forward = rendered(engine, rows)
     assert_same(rendered(engine, rows[::-1])[::-1], forward, scores=1.01e-4)
@@ -544,8 +556,7 @@ def test_order_and_neighbours_change_no_answer(engine: Engine, task: str, family
 # -- the saved directory -----------------------------------------------------------------------------------------------
 
 
-@tasks
-@families
+@cases
 def test_written_and_opened_again_answers_with_the_same_bytes(
     engine: Engine, trained: TRAINED, task: str, family: str, rows: list[Values], tmp_path: Path
 ) -> None:
@@ -559,7 +570,7 @@ def test_written_and_opened_again_answers_with_the_same_bytes(
         ),
         task=bundle.task,
         window=bundle.window,
-        recipe=Recipe(task=task),
+        recipe=Recipe(task=task.partition("+")[0]),
         metrics={},
         data={},
         inputs={},
@@ -590,7 +601,7 @@ for directory, architecture, arguments, named in json.load(sys.stdin):
     inputs = tokenizer(*filled, **named, return_tensors="pt")
     with torch.inference_mode():
         found = model.eval()(**inputs)
-    logits = torch.stack((found.start_logits, found.end_logits), -1) if "start_logits" in found else found.logits
+    logits = torch.stack((found.start_logits, found.end_logits), -1) if "start_logits" in found else found[0]
     answers[directory] = {
         "ids": inputs["input_ids"][0].tolist(), "logits": logits[0].tolist(), "labels": model.config.id2label,
         "complaints": [list(keys) for keys in info.values() if keys],
@@ -604,9 +615,9 @@ print(json.dumps(answers))
 def outside(trained: TRAINED, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Logits of all saved directories from one process that cannot import bertft."""
     asked = []
-    for task, family in itertools.product(TASKS, tiny.FAMILIES):
+    for task, family in CASES:
         directory = str(trained(task, family).directory)
-        arguments, named = SAMPLES[task].plain(SAMPLES[task].labelled[20])
+        arguments, named = SAMPLES_OF[task].plain(SAMPLES_OF[task].labelled[20])
         asked.append((directory, open_bundle(directory).task.head().architecture, arguments, named))
     done = subprocess.run(
         [sys.executable, "-I", "-W", "ignore", "-c", textwrap.dedent(OUTSIDE)],
@@ -621,13 +632,12 @@ def outside(trained: TRAINED, tmp_path_factory: pytest.TempPathFactory) -> dict[
     return answers
 
 
-@tasks
-@families
+@cases
 def test_gives_the_same_logits_where_bertft_is_not_installed(
     outside: dict[str, Any], engine: Engine, trained: TRAINED, task: str, family: str
 ) -> None:
     answer = outside[str(trained(task, family).directory)]
-    (window,), _ = engine.task.features(parsed(engine, [SAMPLES[task].labelled[20]]), engine.encoder, engine.window)
+    (window,), _ = engine.task.features(parsed(engine, [SAMPLES_OF[task].labelled[20]]), engine.encoder, engine.window)
     assert window.input_ids == answer["ids"]
     assert not answer["complaints"]
     if engine.task.head().labels:
@@ -662,10 +672,9 @@ def numbers(value: Any) -> Iterator[float]:
                 yield from numbers(inner)
 
 
-@tasks
-@families
+@cases
 def test_answers_extreme_input(engine: Engine, task: str, family: str) -> None:
-    answers = rendered(engine, [SAMPLES[task].of(text) for text in EXTREME.values()], scores=True)
+    answers = rendered(engine, [SAMPLES_OF[task].of(text) for text in EXTREME.values()], scores=True)
     assert len(answers) == len(EXTREME)
     assert all(math.isfinite(number) for number in numbers(answers))
     if task == "ner":
