@@ -7,7 +7,6 @@ constraint that I-X follows only B-X or I-X.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, pairwise
@@ -35,14 +34,14 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
-from bertft.tasks.labels import restored, unseen
+from bertft.tasks.gold import GoldReader, kind_of
+from bertft.tasks.labels import restored
 from bertft.tasks.tagged import Example, from_row
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,
     Scheme,
     TagStyle,
-    detect,
     invalid_positions,
     read_spans,
     style_of_labels,
@@ -54,7 +53,6 @@ from bertft.text.words import Span
 Floats = npt.NDArray[np.float64]
 
 _WITHHELD = "_"  # what CoNLL-U writes where nothing is said
-_TOLD = 10  # spans that do not fit which are named one by one
 _DOCUMENTS = 30
 """So many documents stand for a file when it is resampled: sentences of one are alike, and few vary too little."""
 
@@ -155,71 +153,7 @@ class Ner:
         return from_row(row, labelled=labelled)
 
     def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str], list[str]]:
-        """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, notes and warnings.
-
-        A scheme that the options give is the training file's; other files are detected, within what the model has.
-
-        Raises DataError for tags that the scheme does not allow under `on_bad_tags: fail`, and where there are no
-        examples. Labels that the task does not know (when it knows any) are named; they are scored as missed.
-        """
-        if not examples:
-            raise DataError("there is no record in the file")
-        sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
-        tagged = any(example.tokenized for example in examples)
-        given = None if self.options.scheme == "auto" or self.labels else self.options.scheme
-        if not tagged:
-            given = "BIO"  # as character spans are written in
-        style, inconsistent, total = detect(sentences, given)
-        if self.labels and self.style.scheme == "plain":
-            style, inconsistent = TagStyle("plain"), 0
-        elif self.labels and style.scheme == "plain":
-            style = TagStyle("IO")  # the model has entities: so has the file, though this one has no `O` to show it
-        found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
-        notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
-        if not tagged:
-            notes = [f"character spans, as tags of {sum(len(example.words) for example in examples):,} words"]
-        elif (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
-            notes[0] += f"; written as {style.separator.join('BX' if style.order == 'prefix' else 'XB')}"
-        if inconsistent:
-            notes += self._inconsistent(examples, style)
-        converted = [example.converted(style) for example in examples]
-        adjusted = [f"{example.place}: {what}" for example in examples for what in example.adjusted]
-        warnings = self._unknown_labels(converted)
-        if adjusted:
-            more = f"\n  and {len(adjusted) - _TOLD} more" if len(adjusted) > _TOLD else ""
-            shown = "".join(f"\n  {one}" for one in adjusted[:_TOLD])
-            warnings.append(f"{len(adjusted)} character spans do not fit the words:{shown}{more}")
-        return converted, notes, warnings
-
-    def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
-        for example in examples:
-            offset = 0
-            for tags in example.sentences(example.written or ()):
-                positions = invalid_positions(tags, style)
-                if positions:
-                    word = example.words[offset + positions[0]]
-                    fact = f"tag {tags[positions[0]]!r} of {word!r} is not allowed there in {style.scheme}"
-                    place = example.place_of(offset + positions[0])
-                    if self.options.on_bad_tags == "fail":
-                        advice = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
-                        raise DataError(fact, place=place, help=advice)
-                    return [f"the first inconsistency is at {place}: {fact}; such sentences are read as conlleval does"]
-                offset += len(tags)
-        return []
-
-    def _unknown_labels(self, examples: Sequence[Example]) -> list[str]:
-        if not self.labels:
-            return []
-        known = set(self.labels) if self.style.scheme == "plain" else {kind for kind in map(_kind, self.labels) if kind}
-        seen: Counter[str] = Counter()
-        where: dict[str, Place] = {}
-        for example in examples:
-            for word, tag in enumerate(example.tags or ()):
-                kind = tag if self.style.scheme == "plain" else _kind(tag) if tag[:2] != "I-" else ""
-                if kind and kind not in known:
-                    seen[kind] += 1
-                    where.setdefault(kind, example.place_of(word))
-        return unseen(seen, where, sorted(known))
+        return GoldReader(self.options.scheme, self.options.on_bad_tags, self.labels, self.style).read(examples)
 
     def taught(self, example: Example, prediction: Tagging) -> Example:
         return replace(example, tags=tuple(prediction.tags), style=self.style)
@@ -233,7 +167,7 @@ class Ner:
             if self.style.scheme == "plain":
                 yield tag
             elif tag.startswith("B-"):
-                yield _kind(tag)
+                yield kind_of(tag)
 
     def prepare(self, examples: Iterable[Example]) -> tuple[Self, list[str]]:
         """Learn the labels of converted examples; raises DataError where nothing but `O` is tagged."""
@@ -245,7 +179,7 @@ class Ner:
             style, place = example.style, place or example.place
         if style is not None and style.scheme == "plain":
             return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain")), []
-        kinds = sorted({_kind(tag) for tag in seen} - {""})
+        kinds = sorted({kind_of(tag) for tag in seen} - {""})
         if not kinds:
             raise DataError(
                 "all tags are `O`: there is nothing to learn",
@@ -535,11 +469,6 @@ def _rows(pairs: Sequence[tuple[Example, Any]]) -> npt.NDArray[np.int64]:
 
 def _by_sentence(example: Example, tags: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, example.sentences(tags)))
-
-
-def _kind(tag: str) -> str:
-    """Return the type of a BIO tag, "" for `O`."""
-    return "" if tag == "O" else tag[2:]
 
 
 def _entity(text: str, spans: Sequence[Span], entity: Entity) -> dict[str, Any]:
