@@ -1,8 +1,6 @@
 """Tagging: named entities in any scheme, or one plain tag a word. Rows with `tokens` + `tags`, or `text` + `entities`.
 
-The first sub-token of a word carries its label, all others -100. Long texts are windowed, and each word is labelled in
-the one window that owns it (`text/windows.py`). What leaves the model is BIO (or plain tags), decoded under the
-constraint that I-X follows only B-X or I-X.
+What leaves the model is BIO (or plain tags), decoded under the constraint that I-X follows only B-X or I-X.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from bertft.scoring import tagging
 from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
-    IGNORED,
     Counts,
     Encoder,
     Head,
@@ -37,6 +34,7 @@ from bertft.tasks.base import (
 from bertft.tasks.gold import GoldReader, kind_of
 from bertft.tasks.labels import restored
 from bertft.tasks.tagged import Example, from_row
+from bertft.tasks.windowing import windows_of
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,
@@ -47,7 +45,6 @@ from bertft.text.schemes import (
     style_of_labels,
     write_bio,
 )
-from bertft.text.windows import cut, owners
 from bertft.text.words import Span
 
 Floats = npt.NDArray[np.float64]
@@ -70,6 +67,8 @@ class NerOptions:
     """`crf` also learns which tag follows which (Lample et al. 2016), under BIO's constraints."""
     unit: Unit = "sentence"
     """What the model sees at once, in column files that mark documents."""
+    context: int = 0
+    """Sub-tokens on each side of a sentence that are read of its neighbours in the document (`tasks/context.py`)."""
     window: int | None = None
     """Tokens per window, specials included; null is the model's length, at most 512."""
     stride: int | None = None
@@ -78,6 +77,11 @@ class NerOptions:
     def __post_init__(self) -> None:
         if self.head == "crf" and self.unit == "document":
             fact = "options.head: a CRF reads sentences, and `options.unit: document` gives it several at once"
+            raise UsageError(fact, help="leave one of them out")
+        if self.context < 0:
+            raise UsageError(f"options.context: {self.context} is less than 0")
+        if self.context and self.unit == "document":
+            fact = "options.context: with `options.unit: document` there is nothing around what the model sees"
             raise UsageError(fact, help="leave one of them out")
 
 
@@ -138,6 +142,10 @@ class Ner:
     @property
     def unit(self) -> Unit:
         return self.options.unit
+
+    @property
+    def context(self) -> int:
+        return self.options.context
 
     @property
     def best_metric(self) -> str:
@@ -213,39 +221,7 @@ class Ner:
     def features(
         self, examples: Sequence[Example], encoder: Encoder, window: WindowSize
     ) -> tuple[list[Window], Counts]:
-        template = encoder.single
-        room = window.length - template.specials
-        ids = {label: i for i, label in enumerate(self.labels)}
-        windows: list[Window] = []
-        counts = Counts()
-        encoded = encoder.encode_words([example.words for example in examples])
-        for index, (example, text) in enumerate(zip(examples, encoded, strict=True)):
-            ranges = cut(len(text.ids), room=room, stride=window.stride)
-            owned = owners(text.first, ranges)
-            by_window: list[list[int]] = [[] for _ in ranges]
-            for word, owner in enumerate(owned):
-                by_window[owner].append(word)
-            for (start, end), words in zip(ranges, by_window, strict=True):
-                shift = len(template.before) - start
-                positions = [text.first[word] + shift for word in words]
-                input_ids, segments = template.build(text.ids[start:end])
-                labels: list[int] | None = None
-                if example.tags is not None:
-                    labels = [IGNORED] * len(input_ids)
-                    for position, word in zip(positions, words, strict=True):
-                        labels[position] = ids.get(example.tags[word], IGNORED)
-                windows.append(Window(index, input_ids, segments, labels, positions))
-            counts += Counts(
-                examples=1,
-                words=len(example.words),
-                owned=sum(map(len, by_window)),
-                tokens=len(text.ids),
-                windows=len(ranges),
-                windowed=len(ranges) > 1,
-                vanished=text.vanished,
-                unknown=text.unknown,
-            )
-        return windows, counts
+        return windows_of(examples, encoder, window, labels=self.labels, context=self.context)
 
     def with_encoder(self, encoder: Encoder) -> Self:
         return self

@@ -39,6 +39,7 @@ from bertft.errors import DataError, first_line, inline
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
+from bertft.tasks.context import in_context
 from bertft.text.words import split_words
 from bertft.training import sampling
 
@@ -133,6 +134,7 @@ def _read(
         labelled=True,
         use=name,
     )
+    opened = in_context(opened, task.context)
     say(opened.describe())
     file = _File(name, path)
     count = 0
