@@ -183,7 +183,7 @@ def _settings(recipe: Recipe, window: WindowSize, computed: Mapping[str, Any]) -
 
 
 def _keeps_adapter(recipe: Recipe) -> bool:
-    return recipe.adapters is not None and not recipe.adapters.merge
+    return recipe.adapters is not None and not recipe.adapters.merges
 
 
 def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]:

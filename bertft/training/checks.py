@@ -218,7 +218,9 @@ def _understood(
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
-    window = store.default_window(encoder, recipe.options["window"], recipe.options["stride"])
+    window = store.default_window(
+        encoder, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
+    )
     blind = [replace(x, **without_gold(x)) for x in _sample(examples)]
     windows, counts = task.features(blind, encoder.subwords, window)
     texts = [text_of(x) for x in blind]
