@@ -187,7 +187,7 @@ def _settings(recipe: Recipe, window: WindowSize, computed: Mapping[str, Any]) -
 
 
 def _keeps_adapter(recipe: Recipe) -> bool:
-    return recipe.adapters is not None and not recipe.adapters.merge
+    return recipe.adapters is not None and not recipe.adapters.merges
 
 
 def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]:
@@ -207,6 +207,11 @@ def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]
     if head.crf is not None:
         lines.append(
             "These are a CRF's emissions; its transitions, which `bertft_head.safetensors` has, are not used there."
+        )
+    if task.context:
+        lines.append(
+            f"bertft reads up to {task.context:,} sub-tokens before and after each sentence of a document with it "
+            "(`options.context`), as in training; what is given to it here without them may be answered otherwise."
         )
     lines.append(
         "What it cannot express is in `bertft.json`: how answers are decoded, thresholds, and windows over long texts."

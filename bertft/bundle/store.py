@@ -75,20 +75,25 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary)
     directory = Path(checkpoint.location)
     if (directory / MANIFEST).is_file():
-        adapters.merge_own(model, directory)
+        adapters.put_own(model, directory)
     return model, heads.load_own(model, directory) and kept
 
 
-def default_window(tokenizer: Tokenizer | Stored, length: int | None, stride: int | None) -> WindowSize:
+def default_window(
+    tokenizer: Tokenizer | Stored, length: int | None, stride: int | None, *, reserved: int = 0
+) -> WindowSize:
     """Return the window of the options, or the model's length (at most 512) with a quarter of it shared.
 
-    Raises UsageError for a window that is longer than the model's, or has no room, or is all shared.
+    Of the model's length so many positions are `reserved` for what is no text. Raises UsageError for a window that is
+    longer than the rest, or has no room, or is all shared.
     """
     specials = tokenizer.subwords.single.specials
-    chosen = length if length is not None else min(tokenizer.max_length, MAX_WINDOW)
+    longest = tokenizer.max_length - reserved
+    chosen = length if length is not None else min(longest, MAX_WINDOW)
     shared = stride if stride is not None else (chosen - specials) // 4
-    if chosen > tokenizer.max_length:
-        raise UsageError(f"options.window: {chosen} tokens are more than the model's {tokenizer.max_length}")
+    if chosen > longest:
+        less = f", less {reserved} of the prefix" if reserved else ""
+        raise UsageError(f"options.window: {chosen} tokens are more than the model's {tokenizer.max_length}{less}")
     if chosen <= specials:
         raise UsageError(f"options.window: {chosen} tokens have no room besides the {specials} special ones")
     if not 0 <= shared < chosen - specials:

@@ -17,8 +17,9 @@ from bertft.check.findings import Finding, Severity, finding
 
 RATES = (5e-6, 5e-4)
 """Somewhat wider than what is published."""
-ADAPTER_RATES = (5e-5, 1e-2)
-"""Of LoRA and (IA)^3: 2e-4 to 5e-4 (Hu et al. 2022, table 9) and 3e-3 (Liu et al. 2022, section 3.5)."""
+ADAPTER_RATES = (5e-5, 3e-2)
+"""Of LoRA, (IA)^3 and prefixes: 2e-4 to 5e-4 (Hu et al. 2022, table 9), 3e-3 (Liu et al. 2022, section 3.5), and 5e-3
+to 3e-2 (P-tuning v2's scripts)."""
 _USUAL_BATCH = 32
 _EPOCHS = (1, 20)
 _STEPS, _FEW_STEPS = 30, 100

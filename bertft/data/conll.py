@@ -109,6 +109,11 @@ def is_blank(text: str) -> bool:
     return not text.strip(" \t\r\n")
 
 
+def is_document_mark(text: str) -> bool:
+    """Say whether a document begins at a line."""
+    return text.startswith(("-DOCSTART-", "# newdoc"))
+
+
 def infer(sample: Sequence[Line]) -> Layout | None:
     """Return the layout that the lines show, or None where they are no column file."""
     texts = [line.content for line in sample]
@@ -269,7 +274,7 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
                 help="blank lines end sentences, lines of -DOCSTART- documents",
             )
         plain = bool(text) and text[0] not in _OPENING
-        boundary = not plain and text.startswith(("-DOCSTART-", "# newdoc"))
+        boundary = not plain and is_document_mark(text)
         if boundary and words:
             yield _row(source.path, block, layout, document, labelled=labelled)
             block, words, inside = [], 0, False

@@ -51,6 +51,10 @@ class Line(NamedTuple):
         return text.removeprefix("\ufeff") if self.number == 1 else text
 
 
+Words = tuple[str, ...]
+"""The words of a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One record of a file.
@@ -72,6 +76,9 @@ class Row:
     numbers: tuple[int, ...] = ()
     roles: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     excluded: str = ""
+    before: tuple[Words, ...] = ()
+    """Sentences that precede it in its document, for a task that reads them too."""
+    after: tuple[Words, ...] = ()
 
     def get(self, role: str) -> Any:
         """Return the value of a role, None where there is none; of 0/1 columns, the names of those that are 1.

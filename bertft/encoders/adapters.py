@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertft.errors import ModelError, UsageError, first_line
 from bertft.extras import require
-from bertft.recipe import MAX_RANK, Peft
+from bertft.recipe import MAX_PREFIX, MAX_RANK, Peft
 
 if TYPE_CHECKING:
     import torch
@@ -24,12 +24,17 @@ if TYPE_CHECKING:
 FOLDER = "adapter"
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 _CONFIG, _WEIGHTS = FILES
+_PROMPT = "prompt_embeddings"
 
 _RANK_RATIO = 10
 """LoRA's rates over those of full training: 5e-4 for RoBERTa-base (Hu et al. 2022, "LoRA", table 9), where
 `encoders/families.py` has 5e-5."""
 _IA3_RATE = 3e-3
 """Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning Is Better and Cheaper than In-Context Learning", 3.5."""
+_PREFIX_RATE = 5e-3
+"""Liu et al. 2022, "P-Tuning v2": its scripts have 5e-3 to 3e-2 (THUDM/P-tuning-v2, run_script)."""
+_PREFIXED = ("bert", "camembert", "electra", "roberta", "xlm-roberta", "xlm-roberta-xl")
+"""Families whose attention takes keys and values of past tokens; transformers gives those of others no such place."""
 
 # What gets an adapter, by the ends of the names of the linear layers. LoRA: queries and values (Hu et al. 2022, 4.2 and
 # table 5), or the one layer that makes them; (IA)^3: keys, values, and what the second feed-forward layer is given
@@ -49,7 +54,14 @@ _KEPT = ("r", "lora_alpha", "lora_dropout", "use_dora", "feedforward_modules")
 
 
 def check(peft: Peft, config: Any) -> None:
-    """Raise UsageError where no layers are known of such an encoder."""
+    """Raise UsageError where no layers are known of such an encoder, or its attention has no place for a prefix."""
+    if peft.method == "prefix":
+        if config.model_type not in _PREFIXED:
+            raise UsageError(
+                f"peft.method: the attention of a {config.model_type} model has no place for a prefix in transformers",
+                help=f"lora, dora and ia3 work with it, a prefix with {', '.join(_PREFIXED)}",
+            )
+        return
     if peft.targets is None and config.model_type not in _TARGETS:
         raise UsageError(
             f"peft: which layers of a {config.model_type} model get an adapter is not known",
@@ -61,7 +73,12 @@ def learning_rate(peft: Peft | None, full: float) -> float:
     """Return the learning rate to start from, where training in full (no `peft`) starts from `full`."""
     if peft is None:
         return full
-    return _IA3_RATE if peft.method == "ia3" else _RANK_RATIO * full
+    return {"ia3": _IA3_RATE, "prefix": _PREFIX_RATE}.get(peft.method, _RANK_RATIO * full)
+
+
+def reserved(peft: Peft | None) -> int:
+    """Return how many of the encoder's positions are no text's."""
+    return peft.tokens if peft is not None and peft.method == "prefix" else 0
 
 
 def attach(model: Any, peft: Peft) -> None:
@@ -69,6 +86,12 @@ def attach(model: Any, peft: Peft) -> None:
 
     Raises UsageError where `peft.targets` are no layers of the encoder.
     """
+    if peft.method == "prefix":
+        from bertft.encoders import prefix
+
+        prefix.attach(model, peft.tokens)
+        _train_the_rest(model)
+        return
     linear = list(_linear(model))
     query_value, key_value, last = _TARGETS.get(model.config.model_type, ((), (), None))
     inner = [name for name in linear if last and _ends(name, [last]) and "attention.output." not in name]
@@ -86,6 +109,11 @@ def attach(model: Any, peft: Peft) -> None:
         settings = {"r": peft.r, "lora_alpha": peft.alpha or 2 * peft.r, "lora_dropout": peft.dropout}
         settings["use_dora"] = peft.method == "dora"
     _inject(model, names, settings)
+    _train_the_rest(model)
+
+
+def _train_the_rest(model: Any) -> None:
+    """Train what is no part of the encoder, and what no checkpoint gave it."""
     body, new = f"{model.base_model_prefix}.", set(getattr(model, "bertft_new", ()))
     for name, parameter in model.named_parameters():
         if not name.startswith(body) or name in new:
@@ -94,7 +122,7 @@ def attach(model: Any, peft: Peft) -> None:
 
 def is_on(model: Any) -> bool:
     """Say whether a model has adapters that are not merged."""
-    return hasattr(model, "peft_config")
+    return hasattr(model, "peft_config") or _prefix(model) is not None
 
 
 def merge(model: Any) -> None:
@@ -112,7 +140,7 @@ def merge(model: Any) -> None:
 
 def plain_state(model: Any) -> dict[str, torch.Tensor]:
     """Return the weights without those of adapters, under the names that a plain model has for them."""
-    own = re.compile(r"\.(lora|ia3)_\w+(\.|$)")
+    own = re.compile(r"\.(lora|ia3)_\w+(\.|$)|^prefix_encoder\.")
     return {
         name.replace(".base_layer.", "."): value
         for name, value in model.state_dict().items()
@@ -127,6 +155,10 @@ def save(model: Any, directory: Path) -> None:
 
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
+    if (prefix := _prefix(model)) is not None:
+        save_file({_PROMPT: prefix.embedding.weight.detach().cpu().contiguous()}, folder / _WEIGHTS)
+        _prefix_config(model, prefix).save_pretrained(str(folder))
+        return
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     save_file({f"base_model.model.{k}": v.cpu().contiguous() for k, v in state.items()}, folder / _WEIGHTS)
     config = model.peft_config["default"]
@@ -134,14 +166,16 @@ def save(model: Any, directory: Path) -> None:
     config.save_pretrained(str(folder))
 
 
-def merge_own(model: Any, directory: Path) -> None:
-    """Merge what `save` wrote into `directory`, if it did, into the plain model.
+def put_own(model: Any, directory: Path) -> None:
+    """Merge what `save` wrote into `directory`, if it did, into the plain model; a prefix is put on it.
 
     Nothing of peft's configuration is believed but numbers and names of layers. Raises ModelError for damaged files, or
     where peft is not installed.
     """
     folder = directory / FOLDER
     if not folder.is_dir():
+        return
+    if _put_prefix(model, folder):
         return
     try:
         check_installed("the adapter of this model")
@@ -174,6 +208,51 @@ def merge_own(model: Any, directory: Path) -> None:
     except Exception as error:  # a damaged file fails in as many ways as it has values
         raise ModelError(f"the adapter is damaged: {first_line(error)}", place=folder) from error
     model.eval()
+
+
+def _prefix(model: Any) -> Any:
+    """Return the prefix of a model, None where it has none."""
+    from bertft.encoders import prefix
+
+    return prefix.of(model)
+
+
+def _prefix_config(model: Any, prefix: Any) -> Any:
+    """Return the configuration by which peft puts the prefix on the plain model."""
+    from peft import PrefixTuningConfig
+
+    return PrefixTuningConfig(
+        task_type="FEATURE_EXTRACTION",  # the head is the plain model's: those of other types want one in the adapter
+        inference_mode=True,
+        num_virtual_tokens=prefix.embedding.num_embeddings,
+        token_dim=model.config.hidden_size,
+        num_transformer_submodules=1,
+        num_attention_heads=prefix.heads,
+        num_layers=prefix.layers,
+        encoder_hidden_size=model.config.hidden_size,
+    )
+
+
+def _put_prefix(model: Any, folder: Path) -> bool:
+    """Put the prefix in a folder on a model; say whether it holds one. Raises ModelError for damaged files."""
+    from safetensors.torch import load_file
+
+    try:
+        stored = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        if stored["peft_type"] != "PREFIX_TUNING":
+            return False
+        tokens = stored["num_virtual_tokens"]
+        if type(tokens) is not int or not 0 < tokens <= MAX_PREFIX:
+            raise ValueError(f"a prefix of {tokens!r:.100} tokens")
+        check(Peft("prefix", tokens=tokens), model.config)
+        found = load_file(folder / _WEIGHTS)[_PROMPT]
+        attach(model, Peft("prefix", tokens=tokens))
+        _prefix(model).embedding.load_state_dict({"weight": found.float()})
+    except Exception as error:  # a damaged file fails in as many ways as it has values
+        raise ModelError(f"the adapter is damaged: {first_line(error)}", place=folder) from error
+    model.requires_grad_(True)
+    model.eval()
+    return True
 
 
 def check_installed(what: str) -> None:

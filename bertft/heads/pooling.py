@@ -28,6 +28,7 @@ def pool(model: Any, pooling: str) -> None:
         mask = named.get("attention_mask")
         if mask is None:
             mask = args[1]
+        mask = mask[:, -hidden.shape[1] :]  # a prefix before the text has no hidden state
         scores = model.bertft_pooling(hidden).squeeze(-1).float() if pooling == "attention" else mask.float() * 0
         weights = torch.softmax(scores.masked_fill(mask == 0, -torch.inf), dim=1).to(hidden.dtype)  # (batch, tokens)
         pooled = (weights.unsqueeze(1) @ hidden).to(hidden.dtype)  # (batch, 1, width)

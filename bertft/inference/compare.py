@@ -199,6 +199,7 @@ def _read(
         if other is not None:
             fact = f"{bundles[0].checkpoint.name} is for {task.name} by {task.unit}"
             raise UsageError(f"{fact}, {other.checkpoint.name} for {other.task.name} by {other.task.unit}")
+        task = max(bundles, key=lambda one: one.task.context).task  # the others leave out what they do not read
         # labels that the model calls otherwise are no error here: they may be permuted, which is to be told
         named = task.name in ("classify", "pair")
         reader = type(task).restore(asdict(task.options), {}) if named else task

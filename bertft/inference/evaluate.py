@@ -24,6 +24,7 @@ from bertft.scoring import calibration
 from bertft.scoring.breakdown import details, surface_forms
 from bertft.scoring.intervals import described
 from bertft.tasks.base import Counts, Task
+from bertft.tasks.context import in_context
 
 _ORIGIN = {"trained from": "model", "seed of its training": "seed"}
 _TEXTS = frozenset({"tokens", "text", "text_a", "text_b", "question", "context"})
@@ -68,6 +69,7 @@ def read_labelled(
         labelled=True,
         use=use,
     )
+    opened = in_context(opened, task.context)
     say(opened.describe())
     texts = [role for alternative in task.wanted for role in alternative if role in _TEXTS]
     has_gold = any(len(alternative) > 1 for alternative in task.wanted)  # else blank lines part texts

@@ -26,6 +26,7 @@ from bertft.inference.load import BackendName, Precision, engine
 from bertft.inference.output import Answers
 from bertft.inference.writers import Writer, default_target, writer
 from bertft.tasks.base import Counts
+from bertft.tasks.context import in_context
 
 _TOLD = 5  # failures that are printed one by one; the rest is counted
 
@@ -216,7 +217,7 @@ class Options:
 
     def open(self, bundle: Bundle, path: str) -> Input:
         """Open an input; raises DataError where it cannot be read."""
-        return formats.read(
+        opened = formats.read(
             path,
             wanted=bundle.task.wanted,
             format=formats.parse_format(self.format),
@@ -226,6 +227,7 @@ class Options:
             unit=bundle.task.unit,
             use="test",
         )
+        return in_context(opened, bundle.task.context, at_once=self.unbuffered)
 
     def load(self, bundle: Bundle) -> Engine:
         """Load the model; raises ModelError or UsageError where it cannot be run so."""

@@ -58,7 +58,7 @@ def _weights(model: Any, window: Window, pad: int) -> torch.Tensor:
     layers = getattr(found, "attentions", None)
     if not layers or any(one is None for one in layers):
         raise ModelError(f"{type(model).__name__} gives no attention weights")
-    return torch.stack([one[0] for one in layers]).float().cpu()
+    return torch.stack([one[0][..., -one.shape[-2] :] for one in layers]).float().cpu()  # but for a prefix
 
 
 def _chosen(what: str, given: Sequence[int], count: int) -> Sequence[int]:

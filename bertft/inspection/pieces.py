@@ -60,7 +60,8 @@ class Piece(int):
 class Token:
     """A token of a window. `number` says which of the row's texts it is of, from 0; specials have none, nor a word.
 
-    `start` and `end` are characters of that text. `special` stands for [CLS] and its like.
+    `start` and `end` are characters of that text. `special` stands for [CLS] and its like, and for tokens of the
+    sentences around the row.
     """
 
     id: int
@@ -91,6 +92,7 @@ class _Tracing:
     """Where the words of the example stand in its text."""
     text: str
     sources: list[Source] = field(default_factory=list)
+    """The texts of the example; not those around it, which are encoded after its words."""
 
     @property
     def single(self) -> Template:
@@ -128,6 +130,10 @@ class _Tracing:
         return found
 
     def encode_words(self, texts: Sequence[Sequence[str]]) -> list[EncodedWords]:
+        if self.sources:
+            around = [Source(" ".join(words), (), (), own=True) for words in texts]
+            encoded = zip(self.inner.encode_words(texts), around, strict=True)
+            return [EncodedWords(_traced(one.ids, s), one.first, one.vanished, one.unknown) for one, s in encoded]
         found = []
         raw = self.inner.backend.encode_batch(list(texts), is_pretokenized=True, add_special_tokens=False)
         for one, encoding in zip(self.inner.encode_words(texts), raw, strict=True):
@@ -156,7 +162,7 @@ def seen(task: Task[Any, Any, Any], example: Any, encoder: SubwordTokenizer, win
     texts = list(tracing.sources)
     if len(texts) == 1 and not task.presplit and _paired(windows, encoder):  # a question that is its own context
         texts *= 2
-    return Seen(windows, [_tokens(one, encoder, paired=len(texts) > 1) for one in windows], texts, counts)
+    return Seen(windows, [_tokens(one, encoder, texts) for one in windows], texts, counts)
 
 
 def _paired(windows: Sequence[Window], encoder: SubwordTokenizer) -> bool:
@@ -164,8 +170,12 @@ def _paired(windows: Sequence[Window], encoder: SubwordTokenizer) -> bool:
     return encoder.pair.specials != encoder.single.specials and specials == encoder.pair.specials
 
 
-def _tokens(window: Window, encoder: SubwordTokenizer, *, paired: bool) -> list[Token]:
-    """Return the tokens of a window; the first text of two ends where a special token stands behind it."""
+def _tokens(window: Window, encoder: SubwordTokenizer, texts: Sequence[Source]) -> list[Token]:
+    """Return the tokens of a window; the first text of two ends where a special token stands behind it.
+
+    Those of the sentences around the example are of none of its `texts`.
+    """
+    paired = len(texts) > 1
     names = encoder.backend.id_to_token
     tokens: list[Token] = []
     number = 0
@@ -173,6 +183,9 @@ def _tokens(window: Window, encoder: SubwordTokenizer, *, paired: bool) -> list[
         text = names(int(piece)) or f"id {int(piece)}"
         if not isinstance(piece, Piece):
             number = int(paired and position >= len(encoder.pair.before))
+            tokens.append(Token(int(piece), text, True))
+            continue
+        if not any(piece.source is one for one in texts):
             tokens.append(Token(int(piece), text, True))
             continue
         start, end = piece.source.offsets[piece.index]

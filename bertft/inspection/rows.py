@@ -15,6 +15,7 @@ from bertft.data.formats import Input
 from bertft.data.row import Place, Row
 from bertft.errors import DataError, UsageError
 from bertft.tasks.base import Task
+from bertft.tasks.context import in_context
 
 _RECORD_LINES = 50
 """Lines that a record of a document may go on for, where the others are shorter."""
@@ -38,7 +39,7 @@ class Reading:
 
     def open(self, path: str, task: Task[Any, Any, Any], *, labelled: bool, use: Literal["train", "test"]) -> Input:
         """Open an input; raises DataError where it cannot be read."""
-        return formats.read(
+        opened = formats.read(
             path,
             wanted=task.wanted,
             format=formats.parse_format(self.format),
@@ -49,6 +50,7 @@ class Reading:
             labelled=labelled,
             use=use,
         )
+        return in_context(opened, task.context)
 
 
 def spot(given: str) -> Spot:

@@ -13,7 +13,7 @@ from bertft.bundle.store import MANIFEST, Bundle, open_bundle
 from bertft.console import say
 from bertft.data import formats
 from bertft.data.row import Place
-from bertft.encoders import embedded, families, load, stored
+from bertft.encoders import adapters, embedded, families, load, stored
 from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import DataError
 from bertft.inference.evaluate import read_labelled
@@ -42,11 +42,15 @@ class Reader:
         if checkpoint.name == embedded.NAME or find_spec("transformers") is None:
             # what transformers may change about a tokenizer, it does not change about this one
             found = stored.read(checkpoint, presplit=task.presplit)
-            window = store.default_window(found, recipe.options["window"], recipe.options["stride"])
+            window = store.default_window(
+                found, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
+            )
             return cls(recipe.starts_from, task, found.subwords, window, found.settings)
         config = load.load_config(checkpoint)
         tokenizer = load.load_tokenizer(checkpoint, config, presplit=task.presplit)
-        window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
+        window = store.default_window(
+            tokenizer, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
+        )
         return cls(recipe.starts_from, task, tokenizer.subwords, window, config)
 
     @classmethod

@@ -43,6 +43,8 @@ MAX_BYTES = 256 * 1024
 """Of a recipe; PyYAML reads so much in seconds."""
 MAX_RANK = 4096
 """Of an adapter; more than the width of any encoder that is fine-tuned with one is no low rank."""
+MAX_PREFIX = 256
+"""Tokens; half of what most encoders read at once."""
 RESERVED = {
     "output_dir": "`--out` names the directory",
     "remove_unused_columns": "bertft builds the model's inputs itself",
@@ -63,8 +65,9 @@ _RESERVED_PREFIXES = {"push_to_hub": "a finished model is pushed by hand", "hub_
 class Peft:
     """The section `peft:`, which trains adapters beside frozen weights: the package of that name has them."""
 
-    method: Literal["lora", "dora", "ia3"]
-    """Hu et al. 2022; Liu et al. 2024, "DoRA"; Liu et al. 2022, "(IA)^3": no rank, and none of its settings."""
+    method: Literal["lora", "dora", "ia3", "prefix"]
+    """Hu et al. 2022; Liu et al. 2024, "DoRA"; Liu et al. 2022, "(IA)^3": no rank, and none of its settings; Li and
+    Liang 2021: a prefix of `tokens`, and no other setting."""
     r: int = 16
     alpha: float | None = None
     """The adapter's output is multiplied by `alpha / r`; None: twice the rank."""
@@ -72,7 +75,14 @@ class Peft:
     targets: list[str] | None = None
     """The ends of the names of the layers; None: those that `encoders/adapters.py` has for the family."""
     merge: bool = True
-    """Whether the model that is written is a plain one, with the adapters added to its weights."""
+    """Whether the model that is written is a plain one, with the adapters added to its weights; a prefix cannot be."""
+    tokens: int = 20
+    """Of a prefix; the window has room for so many fewer."""
+
+    @property
+    def merges(self) -> bool:
+        """Whether the adapters end in the model's own weights."""
+        return self.merge and self.method != "prefix"
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +345,20 @@ def _peft(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
         return found, problems
     if "method" not in found:
         return found, [("peft", f"peft names no method; methods are {', '.join(typing.get_args(hints['method']))}")]
+    if found["method"] == "prefix":
+        for key in ("r", "alpha", "dropout", "targets"):
+            del found[key]
+            if key in values:
+                problems.append((f"peft.{key}", f"peft.{key}: a prefix has `tokens`, and no other setting"))
+        if values.get("merge"):
+            problems.append(("peft.merge", "peft.merge: a prefix changes no weights, so none can have it merged in"))
+        found["merge"] = False
+        if not 0 < found["tokens"] <= MAX_PREFIX:
+            problems.append(("peft.tokens", f"peft.tokens: {found['tokens']} is not between 1 and {MAX_PREFIX}"))
+        return found, problems
+    del found["tokens"]
+    if "tokens" in values:
+        problems.append(("peft.tokens", f"peft.tokens: only a prefix has some, and the method is {found['method']}"))
     if found["method"] == "ia3":
         for key in ("r", "alpha", "dropout"):
             del found[key]

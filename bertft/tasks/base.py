@@ -242,6 +242,11 @@ class Task(Protocol[E, S, P]):
         ...
 
     @property
+    def context(self) -> int:
+        """How many sub-tokens on each side are read of what stands around a record in its document."""
+        ...
+
+    @property
     def best_metric(self) -> str:
         """The metric that says which checkpoint is best; higher is better, but for those of `console.ERRORS`."""
         ...

@@ -75,6 +75,7 @@ class Classify:
     wanted: ClassVar[tuple[tuple[str, ...], ...]] = (("text", "label"),)
     presplit: ClassVar[bool] = False
     unit: ClassVar[Unit] = "sentence"
+    context: ClassVar[int] = 0
 
     options: Any = field(default_factory=ClassifyOptions)
     target: Target = field(default_factory=Target)

@@ -132,6 +132,7 @@ class Mlm:
     wanted: ClassVar[tuple[tuple[str, ...], ...]] = (("text",),)
     presplit: ClassVar[bool] = False
     unit: ClassVar[Unit] = "sentence"
+    context: ClassVar[int] = 0
     scale: ClassVar[Scale | None] = None
     best_metric: ClassVar[str] = "loss"
 

@@ -1,13 +1,10 @@
 """Tagging: named entities in any scheme, or one plain tag a word. Rows with `tokens` + `tags`, or `text` + `entities`.
 
-The first sub-token of a word carries its label, all others -100. Long texts are windowed, and each word is labelled in
-the one window that owns it (`text/windows.py`). What leaves the model is BIO (or plain tags), decoded under the
-constraint that I-X follows only B-X or I-X.
+What leaves the model is BIO (or plain tags), decoded under the constraint that I-X follows only B-X or I-X.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate, pairwise
@@ -24,7 +21,6 @@ from bertft.scoring import tagging
 from bertft.scoring.calibration import Evidence, Judged
 from bertft.scoring.outcomes import Outcomes
 from bertft.tasks.base import (
-    IGNORED,
     Counts,
     Encoder,
     Head,
@@ -35,26 +31,25 @@ from bertft.tasks.base import (
     Window,
     WindowSize,
 )
-from bertft.tasks.labels import restored, unseen
+from bertft.tasks.gold import GoldReader, kind_of
+from bertft.tasks.labels import restored
 from bertft.tasks.tagged import Example, from_row
+from bertft.tasks.windowing import windows_of
 from bertft.text.bio import Constraints, LogProbabilities, constraints, marginals, viterbi
 from bertft.text.schemes import (
     EntitySpan,
     Scheme,
     TagStyle,
-    detect,
     invalid_positions,
     read_spans,
     style_of_labels,
     write_bio,
 )
-from bertft.text.windows import cut, owners
 from bertft.text.words import Span
 
 Floats = npt.NDArray[np.float64]
 
 _WITHHELD = "_"  # what CoNLL-U writes where nothing is said
-_TOLD = 10  # spans that do not fit which are named one by one
 _DOCUMENTS = 30
 """So many documents stand for a file when it is resampled: sentences of one are alike, and few vary too little."""
 
@@ -72,6 +67,8 @@ class NerOptions:
     """`crf` also learns which tag follows which (Lample et al. 2016), under BIO's constraints."""
     unit: Unit = "sentence"
     """What the model sees at once, in column files that mark documents."""
+    context: int = 0
+    """Sub-tokens on each side of a sentence that are read of its neighbours in the document (`tasks/context.py`)."""
     window: int | None = None
     """Tokens per window, specials included; null is the model's length, at most 512."""
     stride: int | None = None
@@ -80,6 +77,11 @@ class NerOptions:
     def __post_init__(self) -> None:
         if self.head == "crf" and self.unit == "document":
             fact = "options.head: a CRF reads sentences, and `options.unit: document` gives it several at once"
+            raise UsageError(fact, help="leave one of them out")
+        if self.context < 0:
+            raise UsageError(f"options.context: {self.context} is less than 0")
+        if self.context and self.unit == "document":
+            fact = "options.context: with `options.unit: document` there is nothing around what the model sees"
             raise UsageError(fact, help="leave one of them out")
 
 
@@ -142,6 +144,10 @@ class Ner:
         return self.options.unit
 
     @property
+    def context(self) -> int:
+        return self.options.context
+
+    @property
     def best_metric(self) -> str:
         return "accuracy" if self.style.scheme == "plain" else "f1"
 
@@ -155,71 +161,7 @@ class Ner:
         return from_row(row, labelled=labelled)
 
     def convert(self, examples: Sequence[Example]) -> tuple[list[Example], list[str], list[str]]:
-        """Detect the scheme of one file's tags and return its examples with BIO (or plain) tags, notes and warnings.
-
-        A scheme that the options give is the training file's; other files are detected, within what the model has.
-
-        Raises DataError for tags that the scheme does not allow under `on_bad_tags: fail`, and where there are no
-        examples. Labels that the task does not know (when it knows any) are named; they are scored as missed.
-        """
-        if not examples:
-            raise DataError("there is no record in the file")
-        sentences = [tags for example in examples for tags in example.sentences(example.written or ())]
-        tagged = any(example.tokenized for example in examples)
-        given = None if self.options.scheme == "auto" or self.labels else self.options.scheme
-        if not tagged:
-            given = "BIO"  # as character spans are written in
-        style, inconsistent, total = detect(sentences, given)
-        if self.labels and self.style.scheme == "plain":
-            style, inconsistent = TagStyle("plain"), 0
-        elif self.labels and style.scheme == "plain":
-            style = TagStyle("IO")  # the model has entities: so has the file, though this one has no `O` to show it
-        found = f"scheme: {style.scheme}, {'given' if given else 'detected'}"
-        notes = [f"{found}; {inconsistent:,} of {total:,} sentences inconsistent"]
-        if not tagged:
-            notes = [f"character spans, as tags of {sum(len(example.words) for example in examples):,} words"]
-        elif (style.order, style.separator) != ("prefix", "-") and style.scheme not in ("plain", "IO"):
-            notes[0] += f"; written as {style.separator.join('BX' if style.order == 'prefix' else 'XB')}"
-        if inconsistent:
-            notes += self._inconsistent(examples, style)
-        converted = [example.converted(style) for example in examples]
-        adjusted = [f"{example.place}: {what}" for example in examples for what in example.adjusted]
-        warnings = self._unknown_labels(converted)
-        if adjusted:
-            more = f"\n  and {len(adjusted) - _TOLD} more" if len(adjusted) > _TOLD else ""
-            shown = "".join(f"\n  {one}" for one in adjusted[:_TOLD])
-            warnings.append(f"{len(adjusted)} character spans do not fit the words:{shown}{more}")
-        return converted, notes, warnings
-
-    def _inconsistent(self, examples: Sequence[Example], style: TagStyle) -> list[str]:
-        for example in examples:
-            offset = 0
-            for tags in example.sentences(example.written or ()):
-                positions = invalid_positions(tags, style)
-                if positions:
-                    word = example.words[offset + positions[0]]
-                    fact = f"tag {tags[positions[0]]!r} of {word!r} is not allowed there in {style.scheme}"
-                    place = example.place_of(offset + positions[0])
-                    if self.options.on_bad_tags == "fail":
-                        advice = "`--set options.on_bad_tags=repair` reads such sequences as conlleval does"
-                        raise DataError(fact, place=place, help=advice)
-                    return [f"the first inconsistency is at {place}: {fact}; such sentences are read as conlleval does"]
-                offset += len(tags)
-        return []
-
-    def _unknown_labels(self, examples: Sequence[Example]) -> list[str]:
-        if not self.labels:
-            return []
-        known = set(self.labels) if self.style.scheme == "plain" else {kind for kind in map(_kind, self.labels) if kind}
-        seen: Counter[str] = Counter()
-        where: dict[str, Place] = {}
-        for example in examples:
-            for word, tag in enumerate(example.tags or ()):
-                kind = tag if self.style.scheme == "plain" else _kind(tag) if tag[:2] != "I-" else ""
-                if kind and kind not in known:
-                    seen[kind] += 1
-                    where.setdefault(kind, example.place_of(word))
-        return unseen(seen, where, sorted(known))
+        return GoldReader(self.options.scheme, self.options.on_bad_tags, self.labels, self.style).read(examples)
 
     def taught(self, example: Example, prediction: Tagging) -> Example:
         return replace(example, tags=tuple(prediction.tags), style=self.style)
@@ -233,7 +175,7 @@ class Ner:
             if self.style.scheme == "plain":
                 yield tag
             elif tag.startswith("B-"):
-                yield _kind(tag)
+                yield kind_of(tag)
 
     def prepare(self, examples: Iterable[Example]) -> tuple[Self, list[str]]:
         """Learn the labels of converted examples; raises DataError where nothing but `O` is tagged."""
@@ -245,7 +187,7 @@ class Ner:
             style, place = example.style, place or example.place
         if style is not None and style.scheme == "plain":
             return replace(self, labels=tuple(sorted(seen)), style=TagStyle("plain")), []
-        kinds = sorted({_kind(tag) for tag in seen} - {""})
+        kinds = sorted({kind_of(tag) for tag in seen} - {""})
         if not kinds:
             raise DataError(
                 "all tags are `O`: there is nothing to learn",
@@ -279,39 +221,7 @@ class Ner:
     def features(
         self, examples: Sequence[Example], encoder: Encoder, window: WindowSize
     ) -> tuple[list[Window], Counts]:
-        template = encoder.single
-        room = window.length - template.specials
-        ids = {label: i for i, label in enumerate(self.labels)}
-        windows: list[Window] = []
-        counts = Counts()
-        encoded = encoder.encode_words([example.words for example in examples])
-        for index, (example, text) in enumerate(zip(examples, encoded, strict=True)):
-            ranges = cut(len(text.ids), room=room, stride=window.stride)
-            owned = owners(text.first, ranges)
-            by_window: list[list[int]] = [[] for _ in ranges]
-            for word, owner in enumerate(owned):
-                by_window[owner].append(word)
-            for (start, end), words in zip(ranges, by_window, strict=True):
-                shift = len(template.before) - start
-                positions = [text.first[word] + shift for word in words]
-                input_ids, segments = template.build(text.ids[start:end])
-                labels: list[int] | None = None
-                if example.tags is not None:
-                    labels = [IGNORED] * len(input_ids)
-                    for position, word in zip(positions, words, strict=True):
-                        labels[position] = ids.get(example.tags[word], IGNORED)
-                windows.append(Window(index, input_ids, segments, labels, positions))
-            counts += Counts(
-                examples=1,
-                words=len(example.words),
-                owned=sum(map(len, by_window)),
-                tokens=len(text.ids),
-                windows=len(ranges),
-                windowed=len(ranges) > 1,
-                vanished=text.vanished,
-                unknown=text.unknown,
-            )
-        return windows, counts
+        return windows_of(examples, encoder, window, labels=self.labels, context=self.context)
 
     def with_encoder(self, encoder: Encoder) -> Self:
         return self
@@ -535,11 +445,6 @@ def _rows(pairs: Sequence[tuple[Example, Any]]) -> npt.NDArray[np.int64]:
 
 def _by_sentence(example: Example, tags: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     return tuple(map(tuple, example.sentences(tags)))
-
-
-def _kind(tag: str) -> str:
-    """Return the type of a BIO tag, "" for `O`."""
-    return "" if tag == "O" else tag[2:]
 
 
 def _entity(text: str, spans: Sequence[Span], entity: Entity) -> dict[str, Any]:

@@ -123,6 +123,7 @@ class Qa:
     wanted: ClassVar[tuple[tuple[str, ...], ...]] = (("question", "context", "answers"),)
     presplit: ClassVar[bool] = False
     unit: ClassVar[Unit] = "sentence"
+    context: ClassVar[int] = 0
     scale: ClassVar[Scale | None] = None
     best_metric: ClassVar[str] = "f1"
     headline: ClassVar[tuple[str, ...]] = ("exact_match", "f1")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from sys import intern
 from typing import TypeGuard
 
-from bertft.data.row import Place, Row
+from bertft.data.row import Place, Row, Words
 from bertft.errors import DataError
 from bertft.text.schemes import TagStyle, read_spans, write_bio
 from bertft.text.words import Span, split_words
@@ -38,6 +38,9 @@ class Example:
     """The line of each word in its file, where words have lines of their own."""
     adjusted: tuple[str, ...] = ()
     """What had to be changed about the row's character spans."""
+    before: tuple[Words, ...] = field(default=(), repr=False)
+    """The sentences before it in its document, as far as they are read; all without words are left out."""
+    after: tuple[Words, ...] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:
@@ -94,6 +97,22 @@ def _are_strings(values: object) -> TypeGuard[list[str]]:
     return isinstance(values, list) and {*map(type, values)} <= {str}
 
 
+def words_of(row: Row) -> Words:
+    """Return the words of a row as other rows read them around themselves; of a row that cannot be read, none."""
+    tokens, text = row.get("tokens"), row.get("text")
+    if _are_strings(tokens):
+        return _interned(tokens)
+    if not isinstance(text, str):
+        return ()
+    return tuple(_well_formed(text[start:end]) for start, end in _given_words(row, text) or split_words(text))
+
+
+def _interned(tokens: Sequence[str]) -> Words:
+    """Return words that come again and again, each kept once."""
+    plain = " ".join(tokens).isascii()
+    return tuple(map(intern, tokens if plain else map(_well_formed, tokens)))
+
+
 def _well_formed(word: str) -> str:
     """Return `word` with halves of surrogate pairs, which JSON can carry and a tokenizer cannot read, as `?`."""
     return word if word.isascii() else word.encode("utf-8", "replace").decode()
@@ -117,9 +136,7 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
             place=row.place,
             help="training and evaluation need a tag for every word; name the column with `--columns tags=…`",
         )
-    # words and tags come again and again: each is kept once
-    joined = " ".join(tokens)
-    words = tuple(map(intern, tokens if joined.isascii() else map(_well_formed, tokens)))
+    words = _interned(tokens)
     altered = words != tuple(tokens)
     numbers: Sequence[int] = row.numbers
     if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:
@@ -127,20 +144,22 @@ def _from_tokens(row: Row, tokens: object, *, labelled: bool) -> Example:
     return Example(
         row.place,
         words,
-        joined if altered else None,
+        " ".join(tokens) if altered else None,
         None,
         row.sentences or (len(tokens),),
         True,
         written=tuple(map(intern, tags)) if tags is not None else None,
         document=row.document,
         numbers=numbers,
+        before=row.before,
+        after=row.after,
     )
 
 
 def _from_text(row: Row, text: str, *, labelled: bool) -> Example:
     spans = _given_words(row, text) or split_words(text)
     words = tuple(_well_formed(text[start:end]) for start, end in spans)
-    example = Example(row.place, words, text, tuple(spans), (len(words),), False)
+    example = Example(row.place, words, text, tuple(spans), (len(words),), False, before=row.before, after=row.after)
     if not labelled:
         return example
     found = row.get("entities")

@@ -25,6 +25,16 @@ def cut(tokens: int, *, room: int, stride: int) -> list[tuple[int, int]]:
     raise AssertionError("unreachable")
 
 
+def surround(tokens: int, *, before: int, after: int, room: int) -> tuple[int, int]:
+    """Return how many of the tokens `before` and `after` a text of `tokens` fit into a window of `room` with it.
+
+    Both sides get half of what is left, and one what the other does not need. A text that fills a window has neither.
+    """
+    left = max(0, room - tokens)
+    first = min(before, max(left // 2, left - after))
+    return first, min(after, left - first)
+
+
 def owners(first_tokens: Sequence[int], windows: Sequence[tuple[int, int]]) -> list[int]:
     """Return for each word the index of the window that owns it.
 

@@ -39,6 +39,7 @@ from bertft.errors import DataError, first_line, inline
 from bertft.recipe import Recipe, check_options
 from bertft.tasks import task_class
 from bertft.tasks.base import Task
+from bertft.tasks.context import in_context
 from bertft.text.words import split_words
 from bertft.training import sampling
 
@@ -133,6 +134,7 @@ def _read(
         labelled=True,
         use=name,
     )
+    opened = in_context(opened, task.context)
     say(opened.describe())
     file = _File(name, path)
     count = 0
@@ -217,7 +219,9 @@ def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], 
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
     families.check_told(encoder.settings, task.head().told)
-    window = store.default_window(encoder, recipe.options["window"], recipe.options["stride"])
+    window = store.default_window(
+        encoder, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
+    )
     blind = [replace(x, **without_gold(x)) for x in _sample(examples)]
     windows, counts = task.features(blind, encoder.subwords, window)
     texts = [text_of(x) for x in blind]

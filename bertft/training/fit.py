@@ -15,7 +15,7 @@ import transformers
 from bertft import signals
 from bertft.bundle import store
 from bertft.console import ERRORS, is_main_process, say, warn
-from bertft.encoders import adapters, depth
+from bertft.encoders import adapters, depth, prefix
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError, UsageError, first_line
@@ -146,6 +146,7 @@ def _fit(
         callbacks.append(unfreezing)
         if arguments.max_steps <= 0 and (never := unfreezing.never(arguments.num_train_epochs)):
             say(never)
+    prefix.check_trainer(model, gradient_checkpointing=bool(arguments.activation_checkpointing))
     if arguments.activation_checkpointing and not model.supports_gradient_checkpointing:
         fact = f"trainer.gradient_checkpointing: transformers has none for {model.config.model_type}"
         raise UsageError(fact, help="smaller batches (`--set batch_tokens=512`) take less memory too")
@@ -201,7 +202,7 @@ def _fit(
             f"trainer.report_to: {first_line(error)}", help="without it: `--set trainer.report_to=none`"
         ) from error
     model.eval()
-    if recipe.adapters is not None and recipe.adapters.merge:
+    if recipe.adapters is not None and recipe.adapters.merges:
         adapters.merge(model)
     if (scale := job.task.scale) is not None:
         fold_scale(model, scale.mean, scale.deviation)
@@ -226,6 +227,9 @@ def _choose_weights(model: Any, recipe: Recipe) -> None:
     """
     if recipe.unfreeze is not None and parallel.is_started():
         raise UsageError("unfreeze: layers are unfrozen in one process", help="start it without `--processes`")
+    if adapters.is_on(model):
+        fact = "--model: it has a prefix, which is no part of an encoder that could be trained on"
+        raise UsageError(fact, help="start from the encoder that it was made for")
     if recipe.adapters is not None:
         adapters.attach(model, recipe.adapters)
     layers.freeze(model, recipe.freeze)

@@ -47,7 +47,9 @@ class Encoder:
         if recipe.adapters is not None:
             adapters.check(recipe.adapters, config)
         tokenizer = load.load_tokenizer(checkpoint, config, presplit=presplit)
-        window = store.default_window(tokenizer, recipe.options["window"], recipe.options["stride"])
+        window = store.default_window(
+            tokenizer, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
+        )
         return cls(checkpoint, config, tokenizer, window)
 
 

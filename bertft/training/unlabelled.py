@@ -15,6 +15,7 @@ from bertft.inference.evaluate import Labelled, hash_of
 from bertft.inference.load import engine
 from bertft.recipe import Recipe
 from bertft.tasks.base import Task
+from bertft.tasks.context import in_context
 from bertft.training.teacher import Teacher
 
 
@@ -38,6 +39,7 @@ def read_unlabelled(
     opened = formats.read(
         path, wanted=task.wanted, format=format, encoding=recipe.encoding, columns=recipe.columns, unit=task.unit
     )
+    opened = in_context(opened, max(task.context, teaching.context))  # each reads of it what it was made for
     say(opened.describe())
     every = [task.parse(row, labelled=False) for row in islice(opened.rows, limit)]
     examples = [example for example in every if text_of(example).strip()]

@@ -161,6 +161,12 @@ def test_the_share_and_the_rate_are_said(cli: Run, base: BASE, data: Path, tmp_p
         (["peft.method=lora", "peft.targets=query"], ["peft.targets: 'query' is not list or null"]),
         (["peft.method=lora", "peft.targets=[queri]"], ["no linear layer is called 'queri'", "there are query, key"]),
         (["peft.method=lora", "freeze=1"], ["freeze: with adapters"]),
+        (["peft.method=lora", "peft.tokens=8"], ["peft.tokens: only a prefix has some", "lora"]),
+        (["peft.method=prefix", "peft.r=8"], ["peft.r: a prefix has `tokens`, and no other setting"]),
+        (["peft.method=prefix", "peft.merge=true"], ["peft.merge: a prefix changes no weights"]),
+        (["peft.method=prefix", "peft.tokens=0"], ["peft.tokens: 0 is not between 1 and 256"]),
+        (["peft.method=prefix", "options.window=120"], ["120 tokens are more than the model's 128, less 20 of the"]),
+        (["peft.method=prefix", "trainer.gradient_checkpointing=true"], ["transformers then drops what"]),
     ],
 )
 def test_a_section_that_cannot_be_used_is_refused(

@@ -323,6 +323,44 @@ def test_every_word_has_one_label_over_all_windows(base: BASE, family: str) -> N
 
 
 @families
+def test_context_stands_around_every_word_and_has_no_label(base: BASE, family: str) -> None:
+    encoder = loaded(base, family).subwords
+    sentences = st.lists(WORDS.filter(len).map(tuple), max_size=3).map(tuple)
+
+    @given(words=WORDS, before=sentences, after=sentences, room=st.integers(1, 60), context=st.integers(1, 30))
+    def check(words: list[str], before: Any, after: Any, room: int, context: int) -> None:
+        size = WindowSize(room + encoder.single.specials, room // 4)
+        values = {"tokens": words, "tags": ["B-X"] * len(words)}
+        around = dataclasses.replace(row(values), before=before, after=after)
+        plain, reading = (
+            task_class("ner").restore({"context": n}, {"labels": ["O", "B-X", "I-X"]}) for n in (0, context)
+        )
+        examples = reading.convert([reading.parse(around, labelled=True)])[0]
+        windows, counts = reading.features(examples, encoder, size)
+        own, alone = plain.features(examples, encoder, size)
+        assert counts == alone  # a word is cut off, or windowed, no sooner than without context
+        shown = [[window.input_ids[position] for position in window.owned] for window in windows]
+        assert shown == [[window.input_ids[position] for position in window.owned] for window in own]
+        if len(own) > 1:
+            assert windows == own
+            return
+        ids = [[i for one in encoder.encode_words(side) for i in one.ids] for side in (before, [words], after)]
+        first, last = len(encoder.single.before), -len(encoder.single.after) or None
+        inside = windows[0].input_ids[first:last]
+        left = windows[0].owned[0] - own[0].owned[0] if words else None
+        assert len(inside) == min(room, len(ids[1]) + min(context, len(ids[0])) + min(context, len(ids[2])))
+        if left is not None:
+            right = len(inside) - left - len(ids[1])
+            assert max(left, right) <= context
+            assert inside == [*ids[0][len(ids[0]) - left :], *ids[1], *ids[2][:right]]
+        labelled = [position for position, label in enumerate(windows[0].target) if label != IGNORED]
+        assert labelled == [*windows[0].owned]
+        assert len(labelled) == len(words)
+
+    check()
+
+
+@families
 def test_the_self_test_passes_on_any_text(base: BASE, family: str) -> None:
     encoder = loaded(base, family).subwords
 
