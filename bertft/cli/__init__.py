@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from bertft.errors import BertftError, OutputError, printable
 
 INTERRUPTED, BUG = 130, 70
+_NO_MEMORY = "there is not enough memory\n   help: a smaller encoder, smaller batches or shorter windows need less"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             signals.ignore()
         return _fail("interrupted", None, getattr(interrupted, "exit_code", INTERRUPTED))
     except MemoryError as error:
-        advice = "a smaller encoder, smaller batches or shorter windows need less"
-        return _fail(f"there is not enough memory\n   help: {advice}", error, 4)
+        return _fail(_NO_MEMORY, error, 4)
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            return _fail(_NO_MEMORY, error, 4)
         if OutputError.is_said_by(error):
             if error.filename is None:
                 console.drop_stdout()

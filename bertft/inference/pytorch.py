@@ -24,8 +24,13 @@ from bertft.heads import selection
 from bertft.inference.batches import by_window, owned, padded
 from bertft.tasks.base import Logits, Parameters, Window
 
-_NO_MEMORY = ("could not create a primitive", "could not create a memory object", "can't start new thread")
-"""What oneDNN says where it gets no memory for its scratch space, and Python where it gets none for a stack."""
+_NO_MEMORY = (
+    "could not create a primitive",
+    "could not create a memory object",
+    "can't start new thread",
+    "Cannot allocate memory",
+)
+"""What oneDNN says where it gets no memory for its scratch space, Python where it gets none for a stack, and mmap."""
 _LEAST_BF16_WIDTH = 128
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h of glibc
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -360,6 +361,27 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
     ran = train("out", "--resume")
     assert ran.code == 0, ran.err
     assert "resuming after step 4" in ran.err
+    assert files(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("unable to mmap 90867952 bytes from file </a/model.safetensors>: Cannot allocate memory (12)"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ],
+)
+def test_memory_that_runs_out_behind_the_last_step_is_no_bug(
+    error: Exception, train: Run, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: EncoderTrainer) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EncoderTrainer, "_load_best_model", full)
+        train("out").fails(4, "there is not enough memory")
+    ran = train("out", "--resume")
+    assert ran.code == 0, ran.err
     assert files(tmp_path / "out") == whole
 
 
