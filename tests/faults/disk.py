@@ -137,7 +137,8 @@ class _Trial:
             self._hold(good, f"{name}: {process.returncode} {said}")
 
     def _limit(self, name: str, at: int) -> None:
-        most = max(at, 8192)  # what is written down is a file too
+        # what is written down is a file too; all may have been written before, and a limit of as much is none
+        most = min(max(at, 8192), len(self.whole) - 1)
         process = self._started(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)))
         said = process.communicate()[1]
         good = process.returncode == 3 and "File too large" in said and said.count("error:") == 1
