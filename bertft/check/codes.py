@@ -38,7 +38,7 @@ CODES = {
         "look at macro_f1; `--set options.class_weights=auto` weighs rare labels up",
     ),
     "label-single": Code(
-        "All rows of train have one label.",
+        "All rows have one label.",
         "There is nothing to tell apart, so nothing is learnt.",
         "is this the column of the labels? `--columns label=…`",
     ),
@@ -89,7 +89,7 @@ CODES = {
         "take them out of train (or of dev and test); split by document or by source",
     ),
     "leak-within": Code(
-        "Train has the same or nearly the same row several times.",
+        "A file has the same or nearly the same row several times.",
         "Such rows weigh more than others, and a random split puts some of them on both sides.",
         "keep one of each, unless the repetition is meant",
     ),
@@ -150,7 +150,7 @@ CODES = {
         "correct the row; there is one tag for every word",
     ),
     "scheme-nothing": Code(
-        "No row of train has an entity.",
+        "No row has an entity.",
         "A model that tags nothing would be right everywhere.",
         "is this the column of the tags? name it with `--columns tags=N`",
     ),

@@ -81,7 +81,7 @@ def _rare(part: Part, counts: Counter[str]) -> Iterator[Finding]:
             return
         # a label that most others are as rare as is no exception: the set is small
         severity: Severity = "warning" if count < _FEW else "note"
-        message = f"label {label!r} stands {count} time{'s' * (count > 1)} in train"
+        message = f"label {label!r} stands {count} time{'s' * (count > 1)} in the file"
         yield finding("label-rare", severity, message, at=_first(part, label))
 
 
@@ -120,7 +120,7 @@ def _lopsided(part: Part, counts: Counter[str], *, whole: bool) -> Iterator[Find
             message = f"all {rows:,} rows have the label {most!r}"
             yield finding("label-single", "error", message, at=part.records[0].place)
     elif whole and high >= _MOST * rows and rows >= 2 * _SOME:
-        message = f"label {most!r} has {high / rows:.1%} of the {rows:,} rows of train"
+        message = f"label {most!r} has {high / rows:.1%} of the {rows:,} rows"
         yield finding("label-imbalance", "warning", message, at=part.path)
     elif high >= _TIMES * low:
         message = f"label {most!r} is {high / low:.0f} times as frequent as {least!r} ({high:,} and {low:,})"

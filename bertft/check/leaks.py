@@ -99,7 +99,7 @@ def _within(train: Part, repeated: Sequence[tuple[Record, Record]]) -> Iterator[
     long = [(record, first) for record, first in repeated if record.gold == first.gold and _is_long(record)]
     if long:
         record, first = long[0]
-        message = f"{len(long):,} of {len(train.records):,} rows of train stand in it before, with the same label; "
+        message = f"{len(long):,} of {len(train.records):,} rows stand in the file before, with the same label; "
         message += f"this one at {first.place}: {_shown(record)}"
         severity = by_share(len(long), len(train.records), least=_REPEATED)
         yield finding("leak-within", severity, message, at=record.place, id=record.id)
@@ -134,8 +134,8 @@ def _nearly(parts: Sequence[Part], known: dict[str, Record], exact: set[int]) ->
             continue
         record, first, index = near[0]
         of_train = part.name == "train"
-        rest = f"stand in {'it before' if of_train else 'train'} with few words changed"
-        message = f"{len(near):,} of {len(part.records):,} rows of {part.name} {rest}; this one at {first.place} "
+        which = "rows stand in the file before" if of_train else f"rows of {part.name} stand in train"
+        message = f"{len(near):,} of {len(part.records):,} {which} with few words changed; this one at {first.place} "
         message += f"({index:.0%} of the pairs of words): {_shown(record)}"
         code, least = ("leak-within", _REPEATED) if of_train else ("leak-near", _NEARLY)
         yield finding(code, by_share(len(near), len(part.records), least=least), message, at=record.place, id=record.id)
@@ -153,4 +153,6 @@ def _differ(one: Hashable, other: Hashable) -> bool:
 
 
 def _gold(record: Record) -> str:
+    if not record.labels:
+        return "no entity" if record.gold else "no label"  # tags are there where no entity is
     return " + ".join(map(repr, record.labels)) if len(record.labels) <= 3 else f"{len(record.labels)} labels"

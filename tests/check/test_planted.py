@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from bertft.check.codes import CODES
-from bertft.check.findings import Finding
+from bertft.check.findings import Finding, Part, Record
+from bertft.check.leaks import check_leaks
+from bertft.data.row import Place
 from bertft.recipe import load
 from bertft.training.checks import check
 
@@ -305,6 +307,17 @@ def test_a_fault_between_files_is_found_in_dev(
     train, dev = make(size, seed=1), make(size, seed=2)
     plant(train, dev)
     assert ("dev." + KINDS[kind][3], at) in found(run(tmp_path, kind, train, dev), code)
+
+
+def test_a_finding_in_one_file_says_no_entity_and_calls_no_file_train() -> None:
+    text, tagged, plain = "the text of a row", ("O", "B-loc"), ("O", "O")
+    entities = [(tagged, ("loc",)), (plain, ()), (plain, ())]
+    sets = [(("a",), ("a",)), ((), ())]
+    for rows, nothing in ((entities, "no entity"), (sets, "no label")):
+        records = [Record(Place("x.conll", i), text, gold, labels) for i, (gold, labels) in enumerate(rows)]
+        messages = [one.message for one in check_leaks([Part("train", "x.conll", records)], near=False)]
+        assert any(f"with {rows[0][1][0]!r}, here with {nothing}: 'the text" in message for message in messages)
+        assert not any("train" in message for message in messages)
 
 
 SETTINGS = [

@@ -66,7 +66,7 @@ def test_errors_fail(cli: Run, clean: Path) -> None:
 def test_the_list_has_place_sentence_and_fix(cli: Run, odd: Path) -> None:
     out = cli("check", "classify", "--data", odd, "-q").out
     assert "warning: label-rare: " in out
-    assert f"{odd}:3: label 'negatve' stands 1 time in train" in out
+    assert f"{odd}:3: label 'negatve' stands 1 time in the file" in out
     assert "  fix: add rows, or merge the label with another one" in out
     assert out.splitlines()[-1].startswith("0 errors, ")
 
