@@ -167,6 +167,8 @@ def _report(report: str, model: str, finished: list[Finished], files: dict[str, 
         labels=run.labels,
         history=run.history,
         facts=run.facts,
+        metric=run.metric,
+        about=run.about,
         found=found_quietly(run.recipe, **files),
     )
     write(report, page)

@@ -28,6 +28,16 @@ _TEXT, _BEFORE, _ANSWER = 1_500, 300, 300
 Row = dict[str, Any]
 
 
+_ERRORS = {"boundary_and_type": "wrong boundary and type", "type": "wrong type", "boundary": "wrong boundary"}
+_SURE = {
+    "label": "the predicted label",
+    "labels": "the most probable of its wrong labels; of one that is missing, that the text has it not",
+    "tags": "the most probable of its wrong tags",
+    "entities": "the most probable of its wrong tags; where an entity is missed, “no entity” is one",
+    "answer": "its answer",
+}
+
+
 class Mark(NamedTuple):
     """Characters of a text, and what they are: right, missed, wrong, gold or predicted."""
 
@@ -39,12 +49,19 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Rows to show, how many there are in all, and what they are."""
+    """Rows to show, how many there are in all, and what they are: of which file, in which order, with which number."""
 
     rows: list[Row]
     total: int
     what: str
     order: str
+    of: str = ""
+    score: str = ""
+
+
+def error_name(kind: str) -> str:
+    """Return what a page calls a kind of error of `scoring`."""
+    return _ERRORS.get(kind, kind)
 
 
 def mistakes(judged: Judged, *, share: int = 1) -> Listed:
@@ -70,7 +87,8 @@ def mistakes(judged: Judged, *, share: int = 1) -> Listed:
             yield {**row, "at": at, "of": judged.name, "score": round(scores[i], 4)}
 
     what = "rows with a mistake" if outcomes.kind in ("tags", "entities") else "rows that are wrong"
-    return Listed(_bounded(rows(), share), len(wrong), what, "the most confident first")
+    score = f"The percentage of a row is the probability of {_SURE[outcomes.kind]}." if wrong else ""
+    return Listed(_bounded(rows(), share), len(wrong), what, "the most confident first", judged.name, score)
 
 
 def disagreements(names: Sequence[str], found: Sequence[Outcomes]) -> Listed | None:
@@ -157,7 +175,7 @@ def _farthest(outcomes: Outcomes, name: str, share: int) -> Listed:
             off = ["off by", f"{errors[i]:+.4g}"]
             yield {**row, "of": name, "kinds": [kind], "score": None, "answers": [*row["answers"], off]}
 
-    return Listed(_bounded(rows(), share), len(errors), "rows", "the largest difference first")
+    return Listed(_bounded(rows(), share), len(errors), "rows", "the largest difference first", name)
 
 
 def _labels(value: Any) -> list[str]:
@@ -197,10 +215,10 @@ def _tagged(outcomes: Outcomes, i: int, sides: Sequence[tuple[str, Any]]) -> Row
                 if a not in of_gold or not right:
                     of_gold[a] = mark
             if b is not None:
-                label = b.label if right or outcomes.kind == "tags" else f"{b.label}: {_said(kind)}"
+                label = b.label if right or outcomes.kind == "tags" else f"{b.label}: {error_name(kind)}"
                 lines[name].append(Mark(starts[b.start], starts[b.end] - 1, "right" if right else "wrong", label))
             if not right:
-                kinds.setdefault(_said(kind))
+                kinds.setdefault(error_name(kind))
                 wanted.setdefault(a.label if a else NONE)
                 guessed.setdefault(b.label if b else NONE)
     lines["gold"] = sorted(of_gold.values())
@@ -213,12 +231,6 @@ def _tagged(outcomes: Outcomes, i: int, sides: Sequence[tuple[str, Any]]) -> Row
         "texts": [_line(name, text, sorted(marks), focus=focus) for name, marks in lines.items()],
         "answers": [],
     }
-
-
-def _said(kind: str) -> str:
-    return {"boundary_and_type": "boundary and type", "type": "wrong type", "boundary": "wrong boundary"}.get(
-        kind, kind
-    )
 
 
 def _entity_pairs(

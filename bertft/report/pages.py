@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
 from typing import Any
@@ -14,12 +13,13 @@ from bertft.bundle import store
 from bertft.check.codes import CODES
 from bertft.check.findings import Finding
 from bertft.console import ERRORS, command, shown
+from bertft.encoders import embedded
 from bertft.errors import printable
 from bertft.inference.judged import Judged
-from bertft.report import plots
+from bertft.report import course, plots
 from bertft.report.document import render
 from bertft.report.mistakes import Listed, disagreements, mistakes
-from bertft.report.scored import section, table
+from bertft.report.scored import gap, section, table
 from bertft.report.table import words
 from bertft.scoring.breakdown import details
 from bertft.scoring.outcomes import Outcomes
@@ -27,11 +27,19 @@ from bertft.scoring.outcomes import Outcomes
 Infos = Mapping[str, Mapping[str, Any]]
 Found = tuple[Sequence[Finding], str]
 """What `check` has found in the data, and why it could not look."""
+_MARKS = {
+    "right": "right",
+    "missed": "gold, missed",
+    "wrong": "predicted, wrong",
+    "gold": "gold",
+    "predicted": "predicted",
+    "gold predicted": "gold and predicted",
+}
 
 
 def evaluation_page(model: str, judged: Judged, *, found: Found, note: str = "") -> str:
     """Return the report of a model on one file; `note` says how its findings were made."""
-    part = section("scores", "Scores", judged.scores, judged.task.headline)
+    part = section("scores", "Scores", judged, judged.scores)
     page = {
         "title": f"{_shown(model)} on {_shown(str(judged.info['path']))}",
         "kind": f"Evaluation, task {judged.task.name}",
@@ -40,7 +48,7 @@ def evaluation_page(model: str, judged: Judged, *, found: Found, note: str = "")
         "sections": [part],
         "data": _data({judged.name: judged.info}, {judged.name: judged.outcomes}),
         "findings": _findings(found, note),
-        "repeat": _repeat({"model": model, **judged.about}),
+        "repeat": _repeat({"model": model, **{k: _encoder(v) for k, v in judged.about.items()}}),
         "recipe": "",
     }
     return render(page, _list([mistakes(judged)]))
@@ -55,30 +63,43 @@ def training_page(
     labels: Mapping[str, int],
     history: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
+    metric: str,
+    about: Mapping[str, str],
     found: Found,
 ) -> str:
-    """Return the report of a training: its curves, and how good the model is on dev and test."""
+    """Return the report of a training: its curves, and how good the model is on test and dev.
+
+    `metric` is that by which dev chooses, and `about` what else is known of the run.
+    """
+    judged = sorted(judged, key=lambda one: one.name == "dev")  # nothing was chosen on test
     sections = []
     for one in judged:
         scores = {**details(one.outcomes, [*one.scores.get("intervals", {})]), **one.scores}
-        sections.append(section(one.name, f"Scores on {one.name}", scores, one.task.headline))
+        sections.append(section(one.name, f"Scores on {one.name}", one, scores))
     lead = [f"On {one.name}: {line[0].lower()}{line[1:]}" for one, part in zip(judged, sections, strict=True)
             for line in part["sentences"]]  # fmt: skip
-    if any(one.name == "dev" for one in judged):
-        lead.append("The checkpoint and its thresholds were chosen on dev, which flatters the dev figures a little.")
-    about = {"model": model, "trained from": recipe.starts_from, "seed": str(recipe.seed)}
+    by_name = {one.name: one for one in judged}
+    if len(by_name) == 2 and (far := gap(by_name["test"].scores, by_name["dev"].scores, judged[0].task.headline[0])):
+        lead.insert(0, far)
+    kept = course.kept(recipe, history, metric)
+    chosen = ["checkpoint"] * bool(kept) + ["thresholds"] * ("dev" in by_name and course.has_thresholds(by_name["dev"]))
+    if chosen:
+        were = "were" if "thresholds" in chosen else "was"
+        lead.append(f"The {' and the '.join(chosen)} {were} chosen on dev, which flatters the dev figures a little.")
+    told = {**about, **kept, **{key: str(value) for key, value in facts.items() if key != "parts"}}
     page = {
         "title": f"{_shown(model)}, trained from {_shown(recipe.starts_from)}",
-        "kind": f"Training, task {recipe.task}",
+        "kind": f"Training, task {recipe.task}, from {_encoder(recipe.starts_from)}",
         "lead": lead,
-        "curves": _curves(history, judged[0].task.headline if judged else ()),
+        "curves": course.curves(history, judged[0].task.headline if judged else ()),
         "sections": sections,
         "data": _data(infos, {one.name: one.outcomes for one in judged}, labels=labels),
         "findings": _findings(found),
-        "repeat": _repeat({**about, **{key: str(value) for key, value in facts.items() if key != "parts"}}),
+        "repeat": _repeat({"model": model, "trained from": recipe.starts_from, **told}),
         "recipe": recipe.to_yaml(),
     }
-    return render(page, _list([mistakes(one, share=len(judged)) for one in judged]))
+    lists = [mistakes(one, share=len(judged)) for one in judged]
+    return render(page, _list(lists, more="`bertft eval` lists more"))
 
 
 def comparison_page(found: Mapping[str, Any], outcomes: Sequence[Outcomes], info: Mapping[str, Any]) -> str:
@@ -183,36 +204,18 @@ def _figure(title: str, svg: str) -> dict[str, Any]:
     return {"title": title, "svg": svg, "note": "Bars are 95 % intervals.", "wide": False}
 
 
-# -- curves, data, how to repeat it ------------------------------------------------------------------------------------
-
-
-def _curves(history: Sequence[Mapping[str, Any]], headline: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the learning curves of a Trainer's log."""
-    curves = []
-    loss = [(float(entry["epoch"]), float(entry["loss"])) for entry in history if "loss" in entry]
-    if loss:
-        svg = plots.curve("loss", {"loss": loss}, title="training loss by epoch", percent=False)
-        curves.append({"title": "Training loss", "svg": svg, "note": "", "wide": False})
-    for percent in (True, False):
-        lines = {
-            words(key): [(float(e["epoch"]), float(e[f"eval_{key}"])) for e in history if f"eval_{key}" in e]
-            for key in headline
-            if (key not in ERRORS) == percent
-        }
-        if any(lines.values()):
-            svg = plots.curve(f"dev-{percent}", lines, title="metrics on dev by epoch", percent=percent)
-            curves.append({"title": f"On dev: {', '.join(lines)}", "svg": svg, "note": "", "wide": False})
-    return curves
+# -- data, how to repeat it --------------------------------------------------------------------------------------------
 
 
 def _data(infos: Infos, outcomes: Mapping[str, Outcomes], *, labels: Mapping[str, int] | None = None) -> dict[str, Any]:
     files = []
     for name, info in infos.items():
-        about = ""
+        about = "not counted"
         if name in outcomes and (lengths := sorted(outcomes[name].lengths)):
             about = f"{lengths[0]:,} to {lengths[-1]:,}, median {lengths[len(lengths) // 2]:,}"
-        files.append((name, str(info["path"]), (f"{info['rows']:,}", info["rows"]), about, str(info["sha256"])))
-    tables = [table("Files", ("for", "file", "rows", "words a row", "sha256"), files, left=2)]
+        file = f"{printable(str(info['path']))}\nsha256 {info['sha256']}"
+        files.append((name, file, (f"{info['rows']:,}", info["rows"]), about))
+    tables = [table("Files", ("for", "file", "rows", "words a row"), files, left=2, wraps=True)]
     if labels:
         most = sorted(labels.items(), key=lambda item: -item[1])[:500]
         tables.append(table("Labels in train", ("label", "times"), [(k, (f"{n:,}", n)) for k, n in most]))
@@ -254,17 +257,43 @@ def _repeat(about: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _list(lists: Sequence[Listed], *, title: str = "Where it fails") -> dict[str, Any]:
-    """Return the lists of rows of a page as one."""
-    found = [asdict(one) for one in lists if one.total]
+def _list(lists: Sequence[Listed], *, title: str = "Where it fails", more: str = "") -> dict[str, Any]:
+    """Return the lists of rows of a page as one, each file's rows behind those of the one before."""
+    found = [one for one in lists if one.total]
+    rows = [row for one in found for row in one.rows]
+    marks = {part[1] for row in rows for text in row["texts"] for part in text["parts"] if len(part) > 1}
     return {
-        "rows": [row for one in found for row in one["rows"]],
-        "total": sum(one["total"] for one in found),
-        "what": found[0]["what"] if found else "rows that are wrong",
-        "order": found[0]["order"] if found else "",
+        "rows": rows,
+        "total": sum(one.total for one in found),
+        "what": found[0].what if found else "rows that are wrong",
+        "notes": _notes(found, more) if found else [],
+        "marks": [(kind, said) for kind, said in _MARKS.items() if kind in marks],
         "there": bool(lists),
         "title": title,
     }
+
+
+def _notes(found: Sequence[Listed], more: str) -> list[str]:
+    """Say in which order rows stand, how many of each file are listed, and what their number is."""
+    several, order = len(found) > 1, found[0].order
+    parts = [
+        f"{len(one.rows):,} of {one.total:,} rows{f' of {one.of}' if several else ''}"
+        for one in found
+        if several or len(one.rows) < one.total
+    ]
+    told = [f"{order[0].upper()}{order[1:]}{', file by file' if several else ''}"]
+    told += [f"listed are {', '.join(parts)}"] * bool(parts)
+    if any(len(one.rows) < one.total for one in found):
+        room = "the files share the room of the list, and the rest" if several else "the rest"
+        told.append(f"{room} is left out{f' ({more})' if more else ''}")
+    return ["; ".join(told) + ".", *([found[0].score] if found[0].score else [])]
+
+
+def _encoder(name: str) -> str:
+    if name != embedded.NAME:
+        return name
+    package = embedded.PACKAGE.replace("_", "-")
+    return f"{name} ({package}, the encoder that comes with bertft)"
 
 
 def _brief(paths: Sequence[str]) -> dict[str, str]:

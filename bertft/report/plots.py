@@ -8,6 +8,7 @@ from typing import Any
 
 from bertft.console import ERRORS
 from bertft.report.document import visible
+from bertft.report.mistakes import NONE
 from bertft.report.svg import ACCENT, FAINT, INK, PAPER, SECOND, drawn
 from bertft.report.table import words
 
@@ -36,6 +37,8 @@ def curve(name: str, lines: Mapping[str, Sequence[tuple[float, float]]], *, titl
                 label=label,
             )
         axes.set_xlabel("epoch")
+        if all(points[-1][0] >= 2 for points in lines.values() if points):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel("percent" if percent else "loss")
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         if len(lines) > 1:
@@ -98,7 +101,7 @@ def confusion_map(name: str, cells: Sequence[Mapping[str, Any]], *, title: str) 
                 size = 9 if len(order) <= 10 else 7
                 axes.text(column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=size, color=ink)
         ticks = [i + 0.5 for i in range(len(order))]
-        names = ["none" if label is None else _short(label) for label in order]
+        names = [NONE if label is None else _short(label) for label in order]
         axes.set_xticks(ticks, names, rotation=90 if len(order) > 4 else 0, parse_math=False)
         axes.set_yticks(ticks, names, parse_math=False)
         axes.set_xlim(0, len(order))

@@ -91,6 +91,15 @@ class Job:
         """Return the path, hash and number of rows of each split, by name."""
         return {name: rows.info for name, rows in self.named().items()}
 
+    def described(self) -> dict[str, str]:
+        """Return what a batch and a window hold, in words."""
+        examples = f"{self.batch_examples:.3g} examples"
+        window = self.encoder.window
+        return {
+            "batch": examples if self.batch_tokens is None else f"{self.batch_tokens:,} tokens, about {examples}",
+            "window": f"{window.length:,} tokens, {window.stride:,} of them shared with the next",
+        }
+
     def folds(self, count: int) -> Iterator[Job]:
         """Yield the job of each fold, with all else as it is; raises DataError for rows that cannot be cut so."""
         parts = split.folds(

