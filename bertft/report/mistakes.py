@@ -87,7 +87,7 @@ def mistakes(judged: Judged, *, share: int = 1) -> Listed:
             yield {**row, "at": at, "of": judged.name, "score": round(scores[i], 4)}
 
     what = "rows with a mistake" if outcomes.kind in ("tags", "entities") else "rows that are wrong"
-    score = f"The percentage of a row is the probability of {_SURE[outcomes.kind]}." if wrong else ""
+    score = f"The confidence of a row is the probability of {_SURE[outcomes.kind]}." if wrong else ""
     return Listed(_bounded(rows(), share), len(wrong), what, "the most confident first", judged.name, score)
 
 

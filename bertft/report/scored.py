@@ -157,7 +157,7 @@ def _decisions(outcomes: Outcomes) -> str:
     match outcomes.kind:
         case "entities":
             tags = [tag for row in outcomes.gold for sentence in row for tag in sentence]
-            return f"words, {tags.count('O') / max(1, len(tags)):.0%} of them outside entities,"
+            return f"words, {100 * tags.count('O') / max(1, len(tags)):.0f} % of them outside entities,"
         case "tags":
             return "words"
         case "labels":

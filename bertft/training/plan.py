@@ -93,7 +93,7 @@ class Job:
 
     def described(self) -> dict[str, str]:
         """Return what a batch and a window hold, in words."""
-        examples = f"{self.batch_examples:.3g} examples"
+        examples = f"{round(self.batch_examples, 1):g} examples"
         window = self.encoder.window
         return {
             "batch": examples if self.batch_tokens is None else f"{self.batch_tokens:,} tokens, about {examples}",
