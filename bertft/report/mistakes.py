@@ -64,6 +64,11 @@ def error_name(kind: str) -> str:
     return _ERRORS.get(kind, kind)
 
 
+def listed(judged: Sequence[Judged]) -> list[Listed]:
+    """Return the list of each file, which share the room; none of masked tokens, of which no row is right or wrong."""
+    return [mistakes(one, share=len(judged)) for one in judged if one.outcomes.kind != "masked"]
+
+
 def mistakes(judged: Judged, *, share: int = 1) -> Listed:
     """Return the rows of a file that are wrong, the most confident first; of values those that are farthest off.
 

@@ -18,7 +18,7 @@ from bertft.errors import printable
 from bertft.inference.judged import Judged
 from bertft.report import course, plots
 from bertft.report.document import render
-from bertft.report.mistakes import Listed, disagreements, mistakes
+from bertft.report.mistakes import Listed, disagreements, listed
 from bertft.report.scored import gap, section, table
 from bertft.report.table import words
 from bertft.scoring.breakdown import details
@@ -29,7 +29,7 @@ Found = tuple[Sequence[Finding], str]
 """What `check` has found in the data, and why it could not look."""
 _MARKS = {
     "right": "right",
-    "missed": "gold, missed",
+    "missed": "gold, not predicted",
     "wrong": "predicted, wrong",
     "gold": "gold",
     "predicted": "predicted",
@@ -51,7 +51,7 @@ def evaluation_page(model: str, judged: Judged, *, found: Found, note: str = "")
         "repeat": _repeat({"model": model, **{k: _encoder(v) for k, v in judged.about.items()}}),
         "recipe": "",
     }
-    return render(page, _list([mistakes(judged)]))
+    return render(page, _list(listed([judged])))
 
 
 def training_page(
@@ -98,8 +98,7 @@ def training_page(
         "repeat": _repeat({"model": model, "trained from": recipe.starts_from, **told}),
         "recipe": recipe.to_yaml(),
     }
-    lists = [mistakes(one, share=len(judged)) for one in judged]
-    return render(page, _list(lists, more="`bertft eval` lists more"))
+    return render(page, _list(listed(judged), more="`bertft eval` lists more"))
 
 
 def comparison_page(found: Mapping[str, Any], outcomes: Sequence[Outcomes], info: Mapping[str, Any]) -> str:
@@ -161,7 +160,7 @@ def comparison_page(found: Mapping[str, Any], outcomes: Sequence[Outcomes], info
         for system in found["systems"]
         if "permutation" in system
     ]
-    listed = disagreements(names, outcomes)
+    differing = disagreements(names, outcomes)
     page = {
         "title": f"{', '.join(map(_shown, names))} on {_shown(found['data'])}",
         "kind": f"Comparison of {len(names)} systems",
@@ -173,7 +172,7 @@ def comparison_page(found: Mapping[str, Any], outcomes: Sequence[Outcomes], info
         "repeat": _repeat({f"system {i}": name for i, name in enumerate(paths, 1)}),
         "recipe": "",
     }
-    return render(page, _list([listed] if listed else [], title="Where they differ"))
+    return render(page, _list([differing] if differing else [], title="Where they differ"))
 
 
 def _verdict(pair: Mapping[str, Any], metric: str) -> str:

@@ -22,7 +22,11 @@ _MATCHES = (
     "strict: same words and label; exact: same words; partial: overlapping words, half credit; type: same label, "
     "overlapping words."
 )
-_PARTS = {"seen_in_train": "whether train has the entity", "windowed": "whether it is longer than a window"}
+_PARTS = {
+    "seen_in_train": "whether train has the entity",
+    "windowed": "whether it is longer than a window",
+    "answerable": "whether there is an answer",
+}
 
 
 def table(

@@ -21,7 +21,7 @@ from bertft.errors import UsageError
 from bertft.inference.judged import Judged
 from bertft.recipe import Recipe
 from bertft.report import document, plots
-from bertft.report.mistakes import LISTED, disagreements, mistakes
+from bertft.report.mistakes import LISTED, disagreements, listed, mistakes
 from bertft.report.pages import evaluation_page, training_page
 
 MB = 1_000_000
@@ -209,15 +209,22 @@ def test_rows_are_listed_most_confident_first() -> None:
 
 def test_entities_are_marked_with_what_is_wrong() -> None:
     judged = reports.tagged()
-    listed = mistakes(judged)
-    kinds = {kind for row in listed.rows for kind in row["kinds"]}
+    found = mistakes(judged)
+    kinds = {kind for row in found.rows for kind in row["kinds"]}
     assert {"missed", "invented", "wrong type"} <= kinds
-    typed = next(row for row in listed.rows if row["kinds"] == ["wrong type"])
+    typed = next(row for row in found.rows if row["kinds"] == ["wrong type"])
     assert [part[1:] for part in marked(typed, "gold") if part[1] == "missed"] == [["missed", "PER"]]
     assert ["wrong", "ORG: wrong type"] in [part[1:] for part in marked(typed, "predicted")]
     assert (typed["gold"], typed["predicted"]) == (["PER"], ["ORG"])
     total = sum(1 for a, b in zip(judged.outcomes.gold, judged.outcomes.predicted, strict=True) if a != b)
-    assert listed.total == total
+    assert found.total == total
+
+
+def test_masked_tokens_have_no_list_that_says_there_is_no_mistake() -> None:
+    judged = reports.labelled(30, ["a", "b"], wrong=0.5)
+    masked = replace(judged, outcomes=replace(judged.outcomes, kind="masked"))
+    assert listed([masked]) == []
+    assert [one.of for one in listed([judged, masked])] == ["test"]
 
 
 def test_answers_are_marked_where_they_stand() -> None:
@@ -245,11 +252,11 @@ def test_sets_of_labels_and_values_and_pairs_have_their_own_kinds() -> None:
 
 def test_rows_that_only_one_has_right() -> None:
     first, second = (reports.labelled(200, ["a", "b"], wrong=share, seed=3).outcomes for share in (0.1, 0.6))
-    listed = disagreements(["one", "two"], [first, second])
-    assert listed is not None
+    found = disagreements(["one", "two"], [first, second])
+    assert found is not None
     right = [[a == b for a, b in zip(x.gold, x.predicted, strict=True)] for x in (first, second)]
-    assert listed.total == sum(a != b for a, b in zip(*right, strict=True))
-    assert {row["kinds"][0] for row in listed.rows} == {"only one right", "only two right"}
+    assert found.total == sum(a != b for a, b in zip(*right, strict=True))
+    assert {row["kinds"][0] for row in found.rows} == {"only one right", "only two right"}
 
 
 @pytest.mark.parametrize("count", [5_000, pytest.param(100_000, marks=pytest.mark.slow)])
