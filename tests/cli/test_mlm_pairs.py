@@ -82,7 +82,7 @@ def test_train_eval_predict_and_plain_transformers_agree(
 
 
 @objectives
-@pytest.mark.parametrize("step", [2, 5])
+@pytest.mark.parametrize("step", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_that_is_stopped_goes_on_with_the_same_pairs(
     train: Run, objective: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,10 @@ def still(encoder: Path, tmp_path: Path) -> Path:
     return copy
 
 
-@pytest.mark.parametrize("batches", ["tokens", "examples", "random order"])
+@pytest.mark.parametrize(
+    "batches",
+    ["tokens", *(pytest.param(one, marks=pytest.mark.slow) for one in ("examples", "random order"))],
+)
 def test_two_processes_learn_what_one_does(
     shell: Run, still: Path, train_file: Path, tmp_path: Path, batches: str
 ) -> None:

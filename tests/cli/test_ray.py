@@ -132,6 +132,7 @@ def test_inputs_of_several_formats_are_refused(model: Path, tmp_path: Path, caps
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_a_part_cannot_answer_is_said_and_the_others_are_kept(model: Path, tmp_path: Path) -> None:
     paths = records(tmp_path, 2)
     paths[1].write_text('{"id": 1, "text": "Ada"}\n{"id": 2}\n')

@@ -101,6 +101,7 @@ def test_the_command_that_is_recommended_runs(ask: Callable[..., Ran], cli: Run,
     assert json.loads(trained.out)["model"] == "made"
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_scores(ask: Callable[..., Ran]) -> None:
     first, second = (json.loads(ask("ner", "--seed", 3).out) for _ in range(2))
     assert [one["score"] for one in first["candidates"]] == [one["score"] for one in second["candidates"]]
@@ -178,6 +179,7 @@ def test_without_models_all_that_are_here_are_measured(cli: Run, cache: Path, tr
     assert all(found[name]["latency_ms"] for name in ("embedded", "muril", "some/encoder"))
 
 
+@pytest.mark.slow
 def test_what_keeps_up_goes_on_with_more_rows(ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter([30, 8, 20, 60, 0])
     monkeypatch.setattr(rounds, "_LEAST", 4)

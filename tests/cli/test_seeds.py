@@ -93,6 +93,7 @@ def test_a_stopped_run_goes_on_with_the_seed_that_was_trained(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_at_its_end_is_finished_without_training(
     train: Callable[..., Ran], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

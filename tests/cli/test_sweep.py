@@ -129,6 +129,7 @@ def test_a_stopped_sweep_goes_on_within_its_trial(
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_goes_on_even_if_a_line_of_its_journal_is_torn(
     sweep: Sweep, encoder: Path, train_file: Path, offline: dict[str, str], tmp_path: Path
 ) -> None:
