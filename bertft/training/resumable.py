@@ -131,6 +131,12 @@ class ResumableTrainer(Trainer):
         free_memory()  # the best model is read and written beside this one
         return super()._finalize_training(*arguments)  # type: ignore[no-untyped-call]
 
+    @override
+    def _load_best_model(self) -> None:
+        """Read the best checkpoint, unless it is that of the last step: this model is it, and no memory is needed."""
+        if self.state.best_global_step != self.state.global_step:
+            super()._load_best_model()
+
     def _finish_step(self, model: Any) -> None:
         """Do what the run that is continued was to do after its last step: the evaluation, or to stop early."""
         left, self._left = self._left, {}

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cli.conftest import Ran, Run
+from transformers import Trainer
 
 import bertft
 from bertft import signals
@@ -383,6 +384,16 @@ def test_memory_that_runs_out_behind_the_last_step_is_no_bug(
     ran = train("out", "--resume")
     assert ran.code == 0, ran.err
     assert files(tmp_path / "out") == whole
+
+
+def test_a_best_model_that_is_the_last_is_not_read_again(train: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Trainer) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_load_best_model", full)
+        ran = train("out", "--set", "trainer.num_train_epochs=1")
+    assert ran.code == 0, ran.err
 
 
 def test_a_directory_that_has_gone_ends_the_run(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
