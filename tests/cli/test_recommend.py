@@ -214,6 +214,7 @@ def test_a_slow_encoder_does_not_take_the_time_of_the_others(ask: Callable[..., 
     assert found["recommended"] is not None
 
 
+@pytest.mark.slow
 def test_one_that_diverges_is_left_out(ask: Callable[..., Ran], base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     original = rounds.fit
 
@@ -273,6 +274,7 @@ def test_a_wrong_budget_is_said_before_anything_heavy_is_imported(shell: Run) ->
     assert not imported & {"torch", "transformers", "numpy", "datasets", "tokenizers"}
 
 
+@pytest.mark.slow
 def test_on_a_terminal_there_is_a_table(ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     import bertft.cli.recommend as command
 
