@@ -96,7 +96,7 @@ def warn(line: str) -> None:
         _print(f"warning: {line}")
 
 
-ERRORS = frozenset({"rmse", "loss", "perplexity", "nll"})
+ERRORS = frozenset({"rmse", "loss", "perplexity", "nll", "rtd_loss", "total_loss"})
 """Metrics that are no fractions of 1: less is better."""
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bertft.bundle import limits, metadata
+from bertft.bundle.store import GENERATOR
 from bertft.console import ERRORS, shown
 from bertft.encoders import adapters
 from bertft.encoders.load import Checkpoint
@@ -213,6 +214,11 @@ def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]
             f"bertft reads up to {task.context:,} sub-tokens before and after each sentence of a document with it "
             "(`options.context`), as in training; what is given to it here without them may be answered otherwise."
         )
+    if head.generator is not None:
+        lines.append(
+            "They say of each token whether it was replaced. The generator, which fills masks, is "
+            f"`AutoModelForMaskedLM.from_pretrained(MODEL/{GENERATOR})`, with MODEL's tokenizer."
+        )
     lines.append(
         "What it cannot express is in `bertft.json`: how answers are decoded, thresholds, and windows over long texts."
     )
@@ -231,6 +237,8 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
     elif architecture == "AutoModelForQuestionAnswering":
         given = '"Who lives there?", "Nobody lives there."'
         answer = "tokenizer.decode(inputs.input_ids[0][logits[0].argmax() : logits[1].argmax() + 1])"
+    elif task.head().generator is not None:
+        answer = "logits[0].sigmoid().tolist()  # one a token: the probability that it was replaced"
     elif architecture in ("AutoModelForMaskedLM", "AutoModelForPreTraining"):
         given = 'f"A {tokenizer.mask_token}."'
         answer = "tokenizer.decode(logits[0, inputs.input_ids[0] == tokenizer.mask_token_id].argmax(-1))"
@@ -242,7 +250,7 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
         answer = "logits.squeeze().tolist()"
     outputs = "model(**inputs)"
     qa = architecture == "AutoModelForQuestionAnswering"
-    name = "prediction_logits" if architecture == "AutoModelForPreTraining" else "logits"
+    name = "prediction_logits" if task.head().told else "logits"
     logits = f"[{outputs}.start_logits, {outputs}.end_logits]" if qa else f"{outputs}.{name}"
     return "\n".join(
         (

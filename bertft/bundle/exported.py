@@ -31,7 +31,9 @@ GRAPHS: dict[Dtype, str] = {"fp32": "model.onnx", "bf16": "model.onnx", "int8": 
 """The file that is run in each precision: bf16 is made of fp32 as it is loaded."""
 _MANIFEST = "export.json"
 _PARAMETERS = "decoding.safetensors"
-_WEIGHTS = ("model.safetensors", "bertft_head.safetensors", "adapter/adapter_model.safetensors")
+_WEIGHTS = (
+    "model.safetensors", "bertft_head.safetensors", "adapter/adapter_model.safetensors", "generator/model.safetensors",
+)  # fmt: skip
 _FORMAT = 1
 _SAMPLES, _SAMPLE_BYTES = 64, 4096
 
@@ -43,8 +45,6 @@ class Export:
     directory: Path
     engine: EngineName
     dtype: Dtype
-    segments: bool
-    """Whether `token_type_ids` are among the inputs."""
     decoding: Sequence[str] = ()
     """The names of the weights that decoding needs; most heads need none."""
     measured: Sequence[dict[str, Any]] = ()
@@ -76,7 +76,6 @@ class Export:
             "format": _FORMAT,
             "engine": self.engine,
             "dtype": self.dtype,
-            "segments": self.segments,
             "decoding": sorted(parameters),
             "weights": _fingerprints(self.directory.parent),
             "measured": list(self.measured),
@@ -101,7 +100,6 @@ def read(model: Path) -> Export | None:
             path.parent,
             stored["engine"],
             stored["dtype"],
-            bool(stored["segments"]),
             tuple(stored["decoding"]),
             tuple(stored["measured"]),
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft.bundle.download import downloaded
+from bertft.console import detail, say
 from bertft.encoders import adapters, load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "bertft.json"
+GENERATOR = "generator"
+"""The folder of a masked language model whose guesses the model detects (`heads/replaced.py`)."""
 MAX_WINDOW = 512
 """Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
 
@@ -72,11 +75,36 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     from bertft import heads
 
     model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
-    heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary)
+    heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary and head.generator is None)
+    if head.generator is not None:
+        kept = _with_generator(model, checkpoint, head.generator) and kept
     directory = Path(checkpoint.location)
     if (directory / MANIFEST).is_file():
         adapters.put_own(model, directory)
     return model, heads.load_own(model, directory) and kept
+
+
+def _with_generator(model: Any, checkpoint: Checkpoint, name: str) -> bool:
+    """Put a generator beside a model: the one called `name`, else the stored one, else a new one; say if it is trained.
+
+    Raises ModelError for one that has another vocabulary.
+    """
+    from bertft.heads import replaced
+
+    stored = Path(checkpoint.location) / GENERATOR
+    if name or stored.is_dir():
+        where = load.resolve(name or str(stored))
+        generator, trained = load.load_model(where, "AutoModelForMaskedLM", ())
+        named = where.name
+    else:
+        generator, trained, named = replaced.new_generator(model.config), False, "a new one"
+    try:
+        shared = replaced.attach(model, generator)
+    except ValueError as error:
+        raise ModelError(f"the generator has {error}", place=named) from None
+    size = f"{generator.num_parameters() / 1e6:.3g} M parameters"
+    (detail if trained else say)(f"generator: {named}, {size}, embeddings {'shared' if shared else 'of its own'}")
+    return trained
 
 
 def default_window(
@@ -125,9 +153,11 @@ def write(
     `calibration` is what was fitted on dev (`training/calibrate.py`).
     """
     from bertft import heads
+    from bertft.heads import replaced
 
     directory.mkdir(parents=True, exist_ok=True)
     heads.save(model, directory, adapters.plain_state(model))
+    replaced.save(model, directory / GENERATOR)
     if adapters.is_on(model):
         adapters.save(model, directory)
     tokenizer.pretrained.save_pretrained(directory)

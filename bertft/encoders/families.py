@@ -25,6 +25,9 @@ _FP32_ONLY = frozenset({"deberta"})
 # What `AutoModelForPreTraining` of a family tells of two texts; that of most others is a masked language model alone.
 _TELLS: dict[Told, tuple[str, ...]] = {"nsp": ("bert", "ernie", "megatron-bert", "mobilebert"), "sop": ("albert",)}
 
+# Those whose `AutoModelForPreTraining` tells which tokens were replaced.
+_DETECTS = ("electra",)
+
 # Learning rates of the literature are for encoders of base size (BERT, Devlin et al. 2019, A.3: 2e-5 to 5e-5).
 BASE_LEARNING_RATE = 5e-5
 # The embedded encoder and others of its width are smaller and want more; `DECISIONS.md` has the runs.
@@ -76,15 +79,17 @@ def tells(told: Told) -> tuple[str, ...]:
     return _TELLS[told]
 
 
-def check_told(config: Any, told: Told | None) -> None:
-    """Raise UsageError where the family has no head that tells of two texts what the objective asks for."""
+def check_objective(config: Any, told: Told | None, *, detects: bool = False) -> None:
+    """Raise UsageError where the family has no head for what is to be told of two texts, or of replaced tokens."""
     family = config.model_type
-    if told is None or family in _TELLS[told]:
+    able: dict[str, tuple[str, ...]] = {f"mlm+{one}": names for one, names in _TELLS.items()} | {"rtd": _DETECTS}
+    wanted = "rtd" if detects else f"mlm+{told}"
+    if (told is None and not detects) or family in able[wanted]:
         return
-    other = next((f"`options.objective=mlm+{one}` or " for one, names in _TELLS.items() if family in names), "")
+    other = next((f"`options.objective={one}` or " for one, names in able.items() if family in names), "")
     raise UsageError(
-        f"options.objective: {family} has no head for mlm+{told}, which {', '.join(_TELLS[told])} "
-        f"{'have' if len(_TELLS[told]) > 1 else 'has'}",
+        f"options.objective: {family} has no head for {wanted}, which {', '.join(able[wanted])} "
+        f"{'have' if len(able[wanted]) > 1 else 'has'}",
         help=f"{other}`options.objective=mlm` trains its masked language model",
     )
 

@@ -36,7 +36,9 @@ def write(graph: Path, path: Path, setting: str, batches: Sequence[Batch]) -> No
         import nncf
         import openvino
 
-        model = openvino.Core().read_model(str(graph))
+        from bertft.inference.openvino import core
+
+        model = core().read_model(str(graph))
         if setting == "weights":
             small = nncf.compress_weights(model, mode=nncf.CompressWeightsMode.INT8_ASYM)
         else:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from bertft.errors import ModelError, first_line
+from bertft.heads import replaced
 from bertft.heads.crf import Crf
 from bertft.heads.pooling import pool
 from bertft.heads.selection import select
@@ -45,7 +46,8 @@ def attach(
 
 def own_weights(model: Any) -> dict[str, torch.Tensor]:
     """Return the weights that `attach` added."""
-    return {name: value for name, value in model.state_dict().items() if name.startswith(_PREFIX)}
+    own = {name: value for name, value in model.state_dict().items() if name.startswith(_PREFIX)}
+    return {name: value for name, value in own.items() if not replaced.is_of_generator(name)}
 
 
 def save(model: Any, directory: Path, state: Mapping[str, torch.Tensor] | None = None) -> None:
@@ -57,7 +59,7 @@ def save(model: Any, directory: Path, state: Mapping[str, torch.Tensor] | None =
 
     own = own_weights(model)
     given = model.state_dict() if state is None else state
-    model.save_pretrained(directory, state_dict={k: v for k, v in given.items() if k not in own})
+    model.save_pretrained(directory, state_dict={k: v for k, v in given.items() if not k.startswith(_PREFIX)})
     if own:
         save_file({name: value.cpu().contiguous() for name, value in own.items()}, directory / FILE)
 

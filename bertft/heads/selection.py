@@ -22,7 +22,8 @@ def select(model: Any) -> None:
     def replace(_module: Any, _inputs: Any, found: Any) -> Any:
         wanted: torch.Tensor | None = getattr(model, _WANTED)
         if wanted is not None:
-            found.last_hidden_state = found.last_hidden_state[wanted].unsqueeze(0)  # (1, wanted, width)
+            hidden = found.last_hidden_state.flatten(0, 1)  # (windows * tokens, width)
+            found.last_hidden_state = hidden.index_select(0, wanted).unsqueeze(0)  # (1, wanted, width)
         return found
 
     model.base_model.register_forward_hook(replace)
@@ -35,7 +36,7 @@ def selects(model: Any) -> bool:
 
 @contextmanager
 def only(model: Any, wanted: torch.Tensor) -> Iterator[None]:
-    """Let the model give the logits of the tokens that `wanted` (windows, tokens) marks: (1, marked, outputs)."""
+    """Let the model give the logits of the tokens at `wanted` (wanted,), row after row: (1, wanted, outputs)."""
     setattr(model, _WANTED, wanted)
     try:
         yield

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bertft.tasks.base import Logits, Window
+from bertft.text.masking import draws
+
+OWNED, DRAWS = "owned", "draws"
+"""Inputs of a head over the vocabulary: which tokens it is run on, and by what a generator's guesses are drawn."""
+
+OUTPUTS = frozenset({"logits", "pairs", "replaced", "filled"})
 
 
 def padded(windows: Sequence[Window], pad: int, *, segments: bool) -> dict[str, npt.NDArray[np.int64]]:
@@ -25,14 +32,26 @@ def padded(windows: Sequence[Window], pad: int, *, segments: bool) -> dict[str, 
     return batch
 
 
-def owned(windows: Sequence[Window]) -> npt.NDArray[np.bool_] | None:
-    """Return which tokens the windows own, (windows, tokens); None where they own none."""
-    if not any(window.owned for window in windows):
-        return None
-    marks = np.zeros((len(windows), max(len(window.input_ids) for window in windows)), dtype=np.bool_)
-    for i, window in enumerate(windows):
-        marks[i, list(window.owned)] = True
-    return marks
+def inputs(windows: Sequence[Window], pad: int, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return the inputs of these names: those of `padded`, `owned` and `draws`."""
+    batch: dict[str, npt.NDArray[Any]] = {**padded(windows, pad, segments="token_type_ids" in names)}
+    if OWNED in names:
+        batch[OWNED] = owned(windows)
+    if DRAWS in names:
+        batch[DRAWS] = draws_of(windows)
+    return batch
+
+
+def owned(windows: Sequence[Window]) -> npt.NDArray[np.int64]:
+    """Return where the tokens that windows own stand in their batch, row after row, (owned,)."""
+    longest = max(len(window.input_ids) for window in windows)
+    places = [np.asarray(window.owned, dtype=np.int64) + i * longest for i, window in enumerate(windows)]
+    return np.concatenate(places)
+
+
+def draws_of(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
+    """Return the number by which each owned token is guessed, (owned,); see `text/masking.py`."""
+    return np.concatenate([draws(window.input_ids)[list(window.owned)] for window in windows])
 
 
 def by_window(windows: Sequence[Window], logits: Logits) -> list[Logits]:
@@ -41,3 +60,27 @@ def by_window(windows: Sequence[Window], logits: Logits) -> list[Logits]:
         return list(logits)
     # a copy, as a view would keep the whole batch in memory
     return [np.ascontiguousarray(logits[i, : len(window.input_ids)]) for i, window in enumerate(windows)]
+
+
+def by_owner(windows: Sequence[Window], found: Mapping[str, npt.NDArray[Any]]) -> list[Logits]:
+    """Return the rows of each window's owned tokens, and what stands in them or before them; see `Head`.
+
+    `logits` are (owned tokens of all windows, vocabulary), `pairs` (windows, 2), `replaced` and `filled` (windows,
+    tokens).
+    """
+    rows = np.split(found["logits"], np.cumsum([len(window.owned) for window in windows])[:-1])
+    if "pairs" in found:
+        for window, row, answer in zip(windows, rows, found["pairs"], strict=True):
+            if 0 in window.owned[:1]:
+                row[0] = np.pad(answer, (0, row.shape[1] - len(answer)))
+    if "filled" in found:
+        told = np.stack((found["replaced"], found["filled"].astype(np.float32)), axis=1)  # (windows, 2, tokens)
+        rows = [_below(each[:, : len(w.input_ids)], row) for w, each, row in zip(windows, told, rows, strict=True)]
+    return rows
+
+
+def _below(told: Logits, rows: Logits) -> Logits:
+    """Return some rows and those that stand below them, as wide as the wider ones."""
+    wide = max(told.shape[1], rows.shape[1])
+    above = np.pad(told, ((0, 0), (0, wide - told.shape[1])))
+    return np.concatenate((above, np.pad(rows, ((0, 0), (0, wide - rows.shape[1])), constant_values=-np.inf)))

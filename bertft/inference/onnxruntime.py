@@ -8,7 +8,7 @@ from typing import Any
 
 from bertft.bundle.exported import GRAPHS, Export, keep_quiet
 from bertft.errors import ModelError, first_line
-from bertft.inference.batches import by_window, padded
+from bertft.inference.batches import OWNED, by_owner, by_window, inputs
 from bertft.tasks.base import Logits, Parameters, Window
 
 keep_quiet()
@@ -23,7 +23,6 @@ class OnnxruntimeBackend:
 
     session: Any
     pad: int
-    segments: bool
     decoding: Parameters
     """The weights that decoding needs."""
 
@@ -37,12 +36,14 @@ class OnnxruntimeBackend:
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no common base
             raise ModelError(f"onnxruntime cannot read the graph: {first_line(error)}", place=path) from error
-        return cls(session, pad, export.segments, export.parameters())
+        return cls(session, pad, export.parameters())
 
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
-        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
-        found = self.session.run(None, padded(batch, self.pad, segments=self.segments))
-        return by_window(batch, found[0])
+        """Return for each window its fp32 logits, as `Backend` has them."""
+        names = {one.name for one in self.session.get_inputs()}
+        results = self.session.run(None, inputs(batch, self.pad, names))
+        found = dict(zip((one.name for one in self.session.get_outputs()), results, strict=True))
+        return by_owner(batch, found) if OWNED in names else by_window(batch, found["logits"])
 
     @property
     def in_background(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from bertft.bundle.exported import GRAPHS, Dtype, Export, keep_quiet
 from bertft.errors import ModelError, first_line
-from bertft.inference.batches import by_window, padded
+from bertft.inference.batches import OUTPUTS, OWNED, by_owner, by_window, inputs
 from bertft.tasks.base import Logits, Parameters, Window
 
 keep_quiet()
@@ -33,7 +34,6 @@ class OpenVinoBackend:
 
     compiled: Any
     pad: int
-    segments: bool
     decoding: Parameters
     """The weights that decoding needs."""
     mapped: Any = None
@@ -46,7 +46,7 @@ class OpenVinoBackend:
             compiled, mapped = _compiled(path, dtype)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot read the graph: {first_line(error)}", place=path) from error
-        return cls(compiled, pad, export.segments, export.parameters(), mapped)
+        return cls(compiled, pad, export.parameters(), mapped)
 
     def keep(self, export: Export, dtype: Dtype) -> None:
         """Store the compiled graph beside the graph, for this version of OpenVINO to load in no time."""
@@ -56,9 +56,12 @@ class OpenVinoBackend:
         scratch.replace(blob)
 
     def logits(self, batch: Sequence[Window]) -> list[Logits]:
-        """Return for each window its fp32 logits: (tokens, outputs), or (outputs,) of a head over whole texts."""
-        found = self.compiled(padded(batch, self.pad, segments=self.segments))
-        return by_window(batch, found[0].copy())  # the next batch is written over it
+        """Return for each window its fp32 logits, as `Backend` has them."""
+        names = {name for port in self.compiled.inputs for name in port.names}
+        results = self.compiled(inputs(batch, self.pad, names))
+        # a port may have names of its own besides; copies, as the next batch is written over them
+        found = {name: value.copy() for port, value in results.items() for name in port.names if name in OUTPUTS}
+        return by_owner(batch, found) if OWNED in names else by_window(batch, found["logits"])
 
     @property
     def in_background(self) -> bool:
@@ -70,19 +73,28 @@ class OpenVinoBackend:
         return self.decoding
 
 
+@cache
+def core() -> openvino.Core:
+    """Return OpenVINO's entry point, the same one each time.
+
+    Its CPU plugin makes a stack for signals and puts back the one before when it is let go. Of two that are let go in
+    the order in which they were made, that one is gone by then, and the next signal ends the process.
+    """
+    return openvino.Core()
+
+
 def _compiled(path: Path, dtype: Dtype) -> tuple[Any, Any]:
     """Return the compiled graph, and what of it must stay in memory as long as it is used."""
-    core = openvino.Core()
     hint = "bf16" if dtype == "bf16" or (dtype == "int8" and native_bf16()) else "f32"
     settings = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
     blob = _blob(path, dtype)
     if blob.is_file():
         try:
             mapped = np.memmap(blob, dtype=np.uint8, mode="c")  # not read as a whole; OpenVINO takes no read-only one
-            return core.import_model(openvino.Tensor(mapped, shared_memory=True), "CPU", settings), mapped
+            return core().import_model(openvino.Tensor(mapped, shared_memory=True), "CPU", settings), mapped
         except (RuntimeError, ValueError, OSError):  # of another machine, or torn: the graph itself is still there
             pass
-    return core.compile_model(str(path), "CPU", settings), None
+    return core().compile_model(str(path), "CPU", settings), None
 
 
 def _blob(path: Path, dtype: Dtype) -> Path:
@@ -91,4 +103,4 @@ def _blob(path: Path, dtype: Dtype) -> Path:
 
 def native_bf16() -> bool:
     """Say whether the CPU multiplies bf16 matrices in hardware."""
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

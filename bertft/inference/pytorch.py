@@ -7,21 +7,20 @@ import gc
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from bertft import heads
 from bertft.encoders.families import bf16_safe
 from bertft.encoders.load import output_layer
 from bertft.errors import ModelError, UsageError
-from bertft.heads import selection
-from bertft.inference.batches import by_window, owned, padded
+from bertft.heads import replaced, selection
+from bertft.inference.batches import DRAWS, OWNED, by_owner, by_window, inputs
 from bertft.tasks.base import Logits, Parameters, Window
 
 _NO_MEMORY = (
@@ -58,6 +57,37 @@ def outputs(found: Any) -> torch.Tensor:
 def pair_outputs(found: Any) -> Any:
     """Return what a model with a head for it tells of two texts, (windows, 2); None of another one."""
     return next((found[name] for name in ("seq_relationship_logits", "sop_logits") if name in found), None)
+
+
+def input_names(model: Any, *, owned: bool) -> Iterator[str]:
+    """Yield the names of what a model takes, as `inference/batches.py` makes it; `owned` where windows own tokens."""
+    yield from ("input_ids", "attention_mask")
+    if takes_segments(model):
+        yield "token_type_ids"
+    detects = replaced.detects(model)
+    if owned and (detects or selection.selects(model)):
+        yield OWNED
+        if detects:
+            yield DRAWS
+
+
+def run(forward: Callable[..., Any], model: Any, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what a model's `forward` gives for inputs by name: `logits`, and what `by_owner` takes besides.
+
+    Of a head over the vocabulary they are (owned, vocabulary).
+    """
+    given = {name: tensor for name, tensor in tensors.items() if name not in (OWNED, DRAWS)}
+    if DRAWS in tensors:
+        with replaced.corrupted(model, tensors[OWNED], tensors[DRAWS]) as asked:
+            found = forward(**given)
+        guesses, filled = asked.corruption
+        return {"logits": guesses[0], "replaced": outputs(found), "filled": filled}
+    if OWNED in tensors:
+        with selection.only(model, tensors[OWNED]):
+            found = forward(**given)
+        told = pair_outputs(found)
+        return {"logits": outputs(found)[0], **({"pairs": told} if told is not None else {})}
+    return {"logits": outputs(forward(**given))}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +128,15 @@ class TorchBackend:
 
     @torch.inference_mode()
     def _computed(self, batch: Sequence[Window]) -> list[Logits]:
-        inputs = padded(batch, self.pad, segments=takes_segments(self.model))
+        names = [*input_names(self.model, owned=any(window.owned for window in batch))]
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
-        tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in inputs.items()}
-        wanted = owned(batch) if selection.selects(self.model) else None
-        chosen: AbstractContextManager[None] = nullcontext()
-        if wanted is not None:
-            chosen = selection.only(self.model, torch.from_numpy(wanted).to(self.model.device))
-        with chosen, torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
-            found = type(self.model).forward(self.model, **tensors)
-        logits = outputs(found).float().cpu().numpy()
-        if wanted is not None:
-            rows = np.split(logits[0], np.cumsum([len(window.owned) for window in batch])[:-1])
-            if (told := pair_outputs(found)) is not None:
-                for window, row, answer in zip(batch, rows, told.float().cpu().numpy(), strict=True):
-                    if 0 in window.owned[:1]:
-                        row[0] = np.pad(answer, (0, row.shape[1] - len(answer)))
-            return rows
-        return by_window(batch, logits)
+        arrays = inputs(batch, self.pad, names)
+        tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in arrays.items()}
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
+            found = run(partial(type(self.model).forward, self.model), self.model, tensors)
+        given = {name: each.float().cpu().numpy() for name, each in found.items()}
+        return by_owner(batch, given) if OWNED in names else by_window(batch, given["logits"])
 
     @property
     def in_background(self) -> bool:

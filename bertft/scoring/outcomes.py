@@ -18,7 +18,9 @@ class Outcomes:
     * label: a label.                  * labels: a tuple of labels.          * value: a number.
     * tags, entities: a tuple of sentences, each a tuple of tags; those of entities are valid BIO.
     * masked: the text; of its masked tokens how many there are, the sum of their losses, and how many were guessed;
-      then, where `labels` has what was told of pairs, how many pairs there are, and of how many it was right.
+      then, where `labels` has what was told of pairs, how many pairs there are, and of how many it was right; or where
+      it is `rtd`, how many tokens were told apart, the sum of those losses, how many were replaced, were taken for it,
+      and both.
     * answer: gold texts, empty where there is no answer; the predicted text, None for no answer.
 
     `inputs` are the row's texts, or its words where it has tags.

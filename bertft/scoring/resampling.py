@@ -268,14 +268,18 @@ def _answers(rows: Floats, *, silent: bool) -> Statistic:
 def _masked(rows: Floats, told: Sequence[str]) -> Statistic:
     """Return `loss`, `perplexity` and `accuracy` of (masked tokens, sum of losses, guessed tokens), (rows, 3).
 
-    Where something was `told` of pairs, rows have two columns more, (pairs, told right): its `…_accuracy`.
+    Where something was `told` of pairs, rows have two columns more, (pairs, told right): its `…_accuracy`. Of replaced
+    tokens (`rtd`) they are (tokens, sum of losses, replaced, taken for it, both): `rtd_loss` and `rtd_f1`.
     """
 
     def statistic(weights: Floats) -> Metrics:
-        total, losses, right, *pairs = (weights @ rows).T
+        total, losses, right, *more = (weights @ rows).T
         loss = _ratio(losses, total)
         found = {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
-        return {**found, **{f"{name}_accuracy": _ratio(pairs[1], pairs[0]) for name in told}}
+        if "rtd" in told:
+            tokens, lost, replaced, taken, both = more
+            return {**found, "rtd_loss": _ratio(lost, tokens), "rtd_f1": _ratio(2 * both, replaced + taken)}
+        return {**found, **{f"{name}_accuracy": _ratio(more[1], more[0]) for name in told}}
 
     return statistic
 

@@ -188,6 +188,10 @@ class Head:
     """Whether there is an output for each token of the vocabulary: only owned tokens' are computed."""
     told: Told | None = None
     """What the model also tells of two texts: a window that owns its first token has these outputs there, then 0."""
+    generator: str | None = None
+    """Of a model that tells which tokens were replaced: the model whose guesses stand in the places of masks, "" for
+    the one that is stored with it, or else a new one. The rows of a window's owned tokens are the generator's; two
+    stand before them: for each token the output that it was replaced, and the ids that were read, then 0."""
 
 
 Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf", "masked"]
@@ -211,6 +215,8 @@ class Objective:
     """Of the tokens that are masked, anew in every epoch; a window's target is then the units of `text/masking.py`."""
     told: Told | None = None
     """What is told of pairs; a window is then a chunk of `text/pairs.py`, from which one is drawn in every epoch."""
+    detects: bool = False
+    """Whether it is learnt which tokens a generator has put in the places of masked ones."""
 
     @property
     def per_token(self) -> bool:

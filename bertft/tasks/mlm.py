@@ -7,19 +7,18 @@ long, so that the figures of both are alike. Prediction answers texts in which `
 Besides, a model may be told to tell of two texts whether the second follows the first (`mlm+nsp`), or in which order
 they stand (`mlm+sop`). What it reads is then pairs of sentences of one document (`text/pairs.py`), drawn anew in every
 epoch of training, and the same in every evaluation. The label of a pair is the target of its first token.
+
+Or a generator learns the masked tokens, and the model which tokens are its guesses (`rtd`, `heads/replaced.py`).
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.jsonl import encode
@@ -40,14 +39,13 @@ from bertft.tasks.base import (
     WindowSize,
 )
 from bertft.tasks.classify import text_of
+from bertft.tasks.guesses import Candidate, Filled, Summary, measured, scores_of, summary
 from bertft.tasks.passages import Passage, chunk_windows, documents, shown_pairs, units_of
-from bertft.text.masking import FIXED, Masking
+from bertft.text.masking import FIXED, Masking, seed_of
 from bertft.text.pairs import Told
 from bertft.text.windows import cut, owners
 
 _MASK = re.compile(r"\[MASK\]|<mask>")
-_LONGEST_EXPONENT = 700.0
-"""Of a perplexity: more is no float."""
 _TOLD: dict[str, Told] = {"mlm+nsp": "nsp", "mlm+sop": "sop"}
 
 
@@ -57,8 +55,12 @@ class MlmOptions:
 
     mlm_probability: float = 0.15
     """The share of the tokens that are to be guessed."""
-    objective: Literal["mlm", "mlm+nsp", "mlm+sop"] = "mlm"
-    """What is learnt: masked tokens, and with them next sentence prediction or sentence order prediction."""
+    objective: Literal["mlm", "mlm+nsp", "mlm+sop", "rtd"] = "mlm"
+    """What is learnt: masked tokens, with them next sentence prediction or sentence order prediction, or replaced token
+    detection."""
+    generator: str | None = None
+    """With rtd, the masked language model whose guesses replace tokens; null is the one beside the model, or a new one
+    of a quarter of its width."""
     whole_word: bool = False
     """Whether the tokens of a word are chosen together (BERT's second release; Cui et al. 2021 for Chinese)."""
     packing: Literal["blocks", "lines"] = "blocks"
@@ -79,48 +81,19 @@ class MlmOptions:
             raise UsageError(
                 f"options.packing: with {self.objective}, windows hold two texts of one document", help="leave it out"
             )
+        if self.generator is not None and not self.detects:
+            fact = f"options.generator: there is none with {self.objective}, only with rtd"
+            raise UsageError(fact, help="leave it out")
 
     @property
     def told(self) -> Told | None:
         """What is told of a pair; None where there are none."""
         return _TOLD.get(self.objective)
 
-
-class Candidate(NamedTuple):
-    """A token for a mask, and its probability."""
-
-    token: str
-    score: float
-
-
-class Summary(NamedTuple):
-    """What is kept of a window's logits: of tokens that are known the first two, of others the rest."""
-
-    losses: npt.NDArray[np.float64]
-    """(owned,): the negative log-probability of each token."""
-    right: npt.NDArray[np.bool_]
-    """(owned,): whether it is the likeliest."""
-    ids: npt.NDArray[np.int64]
-    """(owned, top_k): the likeliest tokens, best first."""
-    chances: npt.NDArray[np.float64]
-    """(owned, top_k): their probabilities."""
-    told: bool | None = None
-    """Whether the model is right on the pair."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """A prediction: the sum of losses over a text's masked tokens, how many are right, of how many; or candidates.
-
-    So it is of a document's pairs: how many are told right, of how many.
-    """
-
-    loss: float = 0.0
-    right: int = 0
-    total: int = 0
-    told: int = 0
-    pairs: int = 0
-    masks: tuple[tuple[Candidate, ...], ...] = ()
+    @property
+    def detects(self) -> bool:
+        """Whether replaced tokens are detected."""
+        return self.objective == "rtd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +107,6 @@ class Mlm:
     unit: ClassVar[Unit] = "sentence"
     context: ClassVar[int] = 0
     scale: ClassVar[Scale | None] = None
-    best_metric: ClassVar[str] = "loss"
 
     options: MlmOptions = field(default_factory=MlmOptions)
     seed: int = 0
@@ -142,9 +114,15 @@ class Mlm:
     """What writes tokens as text."""
 
     @property
+    def best_metric(self) -> str:
+        # the better the generator, the harder its guesses are to detect: neither says alone which model is better
+        return "total_loss" if self.options.detects else "loss"
+
+    @property
     def headline(self) -> tuple[str, ...]:
         told = self.options.told
-        return ("loss", "perplexity", "accuracy", *((f"{told}_accuracy",) if told else ()))
+        more = (f"{told}_accuracy",) if told else ("rtd_loss", "rtd_f1") if self.options.detects else ()
+        return ("loss", "perplexity", "accuracy", *more)
 
     # -- rows to examples ----------------------------------------------------------------------------------------------
 
@@ -184,11 +162,18 @@ class Mlm:
     # -- examples to windows, logits to predictions --------------------------------------------------------------------
 
     def head(self) -> Head:
-        told = self.options.told
-        return Head("AutoModelForPreTraining" if told else "AutoModelForMaskedLM", (), vocabulary=True, told=told)
+        told, detects = self.options.told, self.options.detects
+        return Head(
+            "AutoModelForPreTraining" if told or detects else "AutoModelForMaskedLM",
+            (),
+            vocabulary=True,
+            told=told,
+            generator=(self.options.generator or "") if detects else None,
+        )
 
     def objective(self, examples: Sequence[Passage]) -> Objective:
-        return Objective("masked", share=self.options.mlm_probability, told=self.options.told)
+        options = self.options
+        return Objective("masked", share=options.mlm_probability, told=options.told, detects=options.detects)
 
     def prepared(self, state: Mapping[str, Any], scale: Scale | None) -> Self:
         return replace(self, seed=state["seed"])
@@ -210,7 +195,8 @@ class Mlm:
     ) -> tuple[list[Window], Counts]:
         mask, special = _mask_of(encoder), encoder.special
         corpus = not all(example.masks for example in examples)
-        masking = Masking(mask, encoder.ordinary, self.options.mlm_probability) if corpus else None
+        detects = self.options.detects
+        masking = Masking(mask, encoder.ordinary, self.options.mlm_probability, detects) if corpus else None
         if masking is not None and (told := self.options.told) is not None:
             whole_word = self.options.whole_word
             return shown_pairs(
@@ -229,7 +215,8 @@ class Mlm:
             elif len(chosen) != len(example.masks):
                 fact = f"the tokenizer finds {len(chosen)} mask tokens in the text, which has {len(example.masks)}"
                 raise DataError(fact, place=example.place)
-            ranges = cut(len(shown), room=room, stride=window.stride)
+            # each token of a corpus is told apart once, from what is read of it
+            ranges = cut(len(shown), room=room, stride=0 if detects and masking is not None else window.stride)
             by_window: list[list[int]] = [[] for _ in ranges]
             for position, owner in zip(chosen, owners(chosen, ranges), strict=True):
                 by_window[owner].append(position)
@@ -294,39 +281,16 @@ class Mlm:
         return shown.tolist(), chosen.tolist()
 
     def _random(self, ids: Sequence[int]) -> np.random.Generator:
-        digest = blake2b(np.array(ids, dtype=np.int32).tobytes(), digest_size=8).digest()
-        return np.random.default_rng([self.seed, int.from_bytes(digest, "little")])
+        return np.random.default_rng([self.seed, seed_of(ids)])
 
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Summary]:
-        return [self._summary(window, scores) for window, scores in zip(windows, logits, strict=True)]
-
-    def _summary(self, window: Window, scores: Logits) -> Summary:
-        if self.options.told is not None and window.target is not None:  # the first token has what is told of the pair
-            (label, *rest), told = cast("Sequence[int]", window.target), scores[0, :2]
-            known = self._of_tokens(replace(window, target=rest), scores[1:])
-            return known._replace(told=bool(told.argmax() == label))
-        return self._of_tokens(window, scores)
-
-    def _of_tokens(self, window: Window, scores: Logits) -> Summary:
-        highest = scores.max(axis=-1, keepdims=True)  # (owned, 1)
-        total = highest + np.log(np.exp(scores - highest).sum(axis=-1, keepdims=True, dtype=np.float64))  # (owned, 1)
-        rows = np.arange(len(scores))
-        none = np.zeros((len(scores), 0))
-        if window.target is not None:
-            gold = np.asarray(window.target, dtype=np.int64)
-            right = scores.argmax(axis=-1) == gold
-            return Summary(total[:, 0] - scores[rows, gold], right, none.astype(np.int64), none)
-        best = np.argsort(-scores, axis=-1, kind="stable")[:, : self.options.top_k]  # (owned, top_k)
-        chances = np.exp(scores[rows[:, None], best] - total)
-        return Summary(none[:, 0:0].sum(axis=1), np.zeros(0, dtype=np.bool_), best, chances)
+        options = self.options
+        how: dict[str, Any] = {"told": options.told is not None, "detects": options.detects, "top_k": options.top_k}
+        return [summary(window, scores, **how) for window, scores in zip(windows, logits, strict=True)]
 
     def decode(self, example: Passage, summaries: Sequence[Summary]) -> Filled:
         if not example.masks:
-            losses = [float(one.losses.sum()) for one in summaries]
-            total = sum(len(one.losses) for one in summaries)
-            right = sum(int(one.right.sum()) for one in summaries)
-            told = [one.told for one in summaries if one.told is not None]
-            return Filled(math.fsum(losses), right, total, sum(told), len(told))
+            return measured(summaries)
         if self.encoder is None:
             raise TypeError("a task without a tokenizer cannot write tokens")
         token = self.encoder.token
@@ -341,32 +305,25 @@ class Mlm:
     # -- predictions to scores and answers -----------------------------------------------------------------------------
 
     def score(self, pairs: Sequence[tuple[Passage, Filled]]) -> dict[str, Any]:
-        total = sum(guess.total for _, guess in pairs)
-        if not total:
+        guesses = [guess for _, guess in pairs]
+        if not any(guess.total for guess in guesses):
             raise DataError("none of the tokens was masked: there is too little text to score")
-        loss = math.fsum(guess.loss for _, guess in pairs) / total
-        accuracy = sum(guess.right for _, guess in pairs) / total
-        perplexity = math.exp(min(loss, _LONGEST_EXPONENT))
-        scores: dict[str, Any] = {"loss": loss, "perplexity": perplexity, "accuracy": accuracy, "support": total}
-        if (told := self.options.told) is not None:
-            drawn = sum(guess.pairs for _, guess in pairs)
-            scores |= {f"{told}_accuracy": sum(guess.told for _, guess in pairs) / drawn, "pairs": drawn}
-        return scores
+        return scores_of(guesses, told=self.options.told, detects=self.options.detects)
 
     def outcomes(self, pairs: Sequence[tuple[Passage, Filled | None]]) -> Outcomes:
-        name = self.options.told
+        told, detects = self.options.told, self.options.detects
 
-        def told(guess: Filled) -> tuple[int, ...]:
-            return () if name is None else (guess.pairs, guess.told)
+        def more(guess: Filled) -> tuple[float, ...]:
+            return guess.detected if detects else (guess.pairs, guess.told) if told else ()
 
         return Outcomes(
             "masked",
             [example.place for example, _ in pairs],
             [(example.text,) for example, _ in pairs],
             [example.text for example, _ in pairs],
-            [None if guess is None else (guess.total, guess.loss, guess.right, *told(guess)) for _, guess in pairs],
-            labels=() if name is None else (name,),
-            unit="text" if name is None else "document",
+            [None if guess is None else (guess.total, guess.loss, guess.right, *more(guess)) for _, guess in pairs],
+            labels=("rtd",) if detects else (told,) if told else (),
+            unit="document" if told else "text",
         )
 
     def detailed(self) -> Self:
@@ -425,7 +382,9 @@ class Mlm:
         seed = state["seed"] if state else 0
         if not isinstance(seed, int) or seed < 0:
             raise ValueError(f"{seed!r} is no seed")
-        return cls(MlmOptions(**options), seed)
+        chosen = MlmOptions(**options)
+        # what has been trained has its generator beside it, wherever it came from
+        return cls(replace(chosen, generator=None) if state else chosen, seed)
 
     @classmethod
     def of_model(cls, labels: Sequence[str], config: Mapping[str, Any]) -> Self:

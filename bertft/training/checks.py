@@ -218,7 +218,7 @@ def _understood(
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
-    families.check_told(encoder.settings, task.head().told)
+    families.check_objective(encoder.settings, task.head().told, detects=task.head().generator is not None)
     window = store.default_window(
         encoder, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
     )

@@ -256,7 +256,9 @@ def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) 
 def _masking(job: Job) -> Masking | None:
     """Return how tokens are masked in training; None where none are."""
     subwords, share = job.encoder.tokenizer.subwords, job.objective.share
-    return Masking(subwords.mask, subwords.ordinary, share) if share and subwords.mask is not None else None
+    if not share or subwords.mask is None:
+        return None
+    return Masking(subwords.mask, subwords.ordinary, share, only_masks=job.objective.detects)
 
 
 def _pairing(job: Job) -> Pairing | None:

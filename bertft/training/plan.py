@@ -195,7 +195,7 @@ def plan(
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     extra: Labelled | None = None
-    families.check_told(encoder.config, task.head().told)
+    families.check_objective(encoder.config, task.head().told, detects=task.head().generator is not None)
     if teacher is not None:
         teacher.check(task, encoder)
         if unlabelled:

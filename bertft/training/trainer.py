@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -17,13 +17,15 @@ from bertft import signals
 from bertft.console import detail, say
 from bertft.data.row import Place
 from bertft.errors import DataError, UsageError
+from bertft.heads import replaced
 from bertft.heads.selection import only
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import free_memory, out_of_memory, outputs, pair_outputs
 from bertft.tasks.base import IGNORED, Objective, Template, Window
+from bertft.tasks.guesses import DETECTION
 from bertft.tasks.passages import built
-from bertft.text.masking import Masking
+from bertft.text.masking import Masking, draws
 from bertft.text.pairs import Chunk, Told, draw
 from bertft.training import layers, losses, parallel
 from bertft.training.distillation import Distillation
@@ -128,7 +130,8 @@ class Collator:
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, `labels` of `losses.targets`, `owner` (windows,), and which `items` these are.
 
-        What pairs are, which the targets of their first tokens say, is `pairs` (windows,).
+        What pairs are, which the targets of their first tokens say, is `pairs` (windows,); by what a generator guesses
+        tokens is `draws` (windows, tokens).
         """
         groups: list[Sequence[Window]] = [item["windows"] for item in items]
         windows = [window for group in groups for window in group]
@@ -138,6 +141,10 @@ class Collator:
         if self._objective.told is not None:
             batch["pairs"] = batch["labels"][:, 0].clone()
             batch["labels"][:, 0] = IGNORED
+        if self._objective.detects:
+            batch["draws"] = torch.zeros(batch["labels"].shape, dtype=torch.float64)
+            for row, window in zip(batch["draws"], windows, strict=True):
+                row[: len(window.input_ids)] = torch.from_numpy(draws(window.input_ids))
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         batch["items"] = torch.tensor([item["item"] for item in items])
         return batch
@@ -190,6 +197,7 @@ class EncoderTrainer(ResumableTrainer):
         self._objective = objective
         self._owner = self._mask = torch.empty(0)
         self._pairs: torch.Tensor | None = None
+        self._asked: replaced.Asked | None = None
 
     @override
     def get_train_dataloader(self) -> Any:
@@ -225,9 +233,17 @@ class EncoderTrainer(ResumableTrainer):
         if self._distillation is not None:
             with self.accelerator.autocast():
                 self._distillation.ask(inputs)
-        chosen = self._objective.loss == "masked"
-        with only(self.model, inputs["labels"].ne(IGNORED)) if chosen else nullcontext():
+        with self._selecting(inputs) as self._asked:
             return super().compute_loss(model, inputs, *arguments, **named)
+
+    def _selecting(self, inputs: dict[str, Any]) -> AbstractContextManager[replaced.Asked | None]:
+        """Return what lets the model see that tokens are masked, where they are."""
+        if self._objective.loss != "masked":
+            return nullcontext()
+        wanted = inputs["labels"].flatten().ne(IGNORED).nonzero().squeeze(1)  # (masked,)
+        if self._objective.detects:
+            return replaced.corrupted(self.model, wanted, inputs.pop("draws").flatten()[wanted])
+        return cast("AbstractContextManager[None]", only(self.model, wanted))
 
     def _loss(self, found: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None) -> torch.Tensor:
         """Return the loss of a batch, as Trainer asks for it."""
@@ -238,6 +254,10 @@ class EncoderTrainer(ResumableTrainer):
         count, mask = num_items_in_batch, self._mask
 
         def hard() -> torch.Tensor:
+            if self._asked is not None:
+                guesses, filled = self._asked.corruption
+                generator = losses.loss(self._objective, guesses, labels, count=count, model=self.model)
+                return generator + DETECTION * losses.of_replaced(logits, filled, labels, mask, count=count)
             found_loss = losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
             if self._pairs is None:
                 return found_loss

@@ -542,7 +542,7 @@ def test_a_graph_keeps_its_weights_beside_it(tmp_path: Path) -> None:
         for engine in ("openvino", "onnxruntime"):
             pytest.importorskip(engine)
             with pytest.raises(ModelError, match="cannot read the graph"):
-                load_export(Export(folder, engine, "fp32", segments=False), engine, "fp32", 0)
+                load_export(Export(folder, engine, "fp32"), engine, "fp32", 0)
 
 
 # -- the Hub -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -142,8 +143,32 @@ def test_the_candidates_are_as_many_as_are_asked_for(train: Run, cli: Run, tmp_p
     assert len(row["prediction"]["masks"][0]["candidates"]) == 2
 
 
-def test_a_masked_language_model_is_not_exported(cli: Run, adapted: Path) -> None:
-    cli("export", adapted).fails(2, "masked language model is not exported", "train ner")
+def test_an_export_fills_masks_and_has_the_same_scores(cli: Run, adapted: Path, text: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="needs the extra bertft[export]")
+    copy = shutil.copytree(adapted, tmp_path / "model")
+    asked = "Ada lives in [MASK] .\n<mask> hired [MASK] last week .\n"
+    wanted = answered(cli("predict", copy, "-q", stdin=asked))
+    dev = json.loads((copy / "metrics.json").read_text())["dev"]
+    ran = cli("export", copy, "--int8", "--data", text, "--max-drop", "0.99")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["metric"] == "loss"
+    for backend in ("openvino", "onnxruntime"):
+        options = ("--backend", backend, "--precision", "fp32")
+        for row, other in zip(answered(cli("predict", copy, "-q", *options, stdin=asked)), wanted, strict=True):
+            for mask, same in zip(row["prediction"]["masks"], other["prediction"]["masks"], strict=True):
+                assert [c["token"] for c in mask["candidates"]] == [c["token"] for c in same["candidates"]]
+        scores = json.loads(cli("eval", copy, "--data", text, *options).out)
+        assert scores["loss"] == pytest.approx(dev["loss"], abs=1e-4)
+
+
+def test_int8_is_left_out_where_the_loss_grows(cli: Run, adapted: Path, text: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="needs the extra bertft[export]")
+    copy = shutil.copytree(adapted, tmp_path / "model")
+    ran = cli("export", copy, "--int8", "--data", text, "--max-drop", "0")
+    tried = [one for one in json.loads(ran.out)["candidates"] if one["dtype"] == "int8"]
+    before = json.loads(ran.out)["before"]
+    assert all(one["kept"] == (one["score"] <= before) for one in tried)
+    assert ran.code == (0 if any(one["kept"] for one in tried) else 1)
 
 
 def test_what_has_no_answer_by_row_is_refused(cli: Run, adapted: Path, text: Path) -> None:

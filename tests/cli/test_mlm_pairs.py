@@ -1,4 +1,4 @@
-"""`bertft train mlm` that also learns what goes with what: train, eval, predict, plain transformers, the next task."""
+"""`bertft train mlm` that learns what goes with what, or what was replaced: train, eval, predict, the next task."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from cli.test_resume import at_step, files, send
 BASE = Callable[[str], Path]
 
 SENTENCES = [" ".join(word for word, _ in sentence) for sentence in tiny.sentences()]
-FAMILIES = {"mlm+nsp": "bert-uncased", "mlm+sop": "albert"}
+FAMILIES = {"mlm+nsp": "bert-uncased", "mlm+sop": "albert", "rtd": "electra"}
 SETTINGS = (
     "trainer.num_train_epochs=3", "trainer.bf16=false", "trainer.learning_rate=0.005", "options.window=40",
     "trainer.per_device_train_batch_size=4",
 )  # fmt: skip
 objectives = pytest.mark.parametrize("objective", FAMILIES)
+pairs = pytest.mark.parametrize("objective", ["mlm+nsp", "mlm+sop"])
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def train(cli: Run, base: BASE, text: Path, tmp_path: Path) -> Run:
     return run
 
 
-@objectives
+@pairs
 def test_train_eval_predict_and_plain_transformers_agree(
     train: Run, cli: Run, objective: str, text: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +95,29 @@ def test_a_run_that_is_stopped_goes_on_with_the_same_pairs(
     assert ran.code == 0, ran.err
     assert f"resuming after step {step}" in ran.err
     assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_replaced_tokens_are_detected_in_eval_and_masks_filled_in_predict(
+    train: Run, cli: Run, text: Path, tmp_path: Path
+) -> None:
+    ran = train("rtd", "model")
+    assert ran.code == 0, ran.err
+    assert "generator: a new one" in ran.err
+    assert "the head is new" in ran.err
+    dev = json.loads(ran.out)["dev"]
+    assert {"loss", "perplexity", "accuracy", "rtd_loss", "rtd_f1"} == {*dev["intervals"]}
+    scores = json.loads(cli("eval", tmp_path / "model", "--data", text).out)
+    assert {name: scores[name] for name in dev} == dev
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+    assert "the probability that it was replaced" in card
+    assert "In percent, but for loss and perplexity and rtd_loss" in card
+    (line,) = cli("predict", tmp_path / "model", stdin="Ada lives in [MASK] .\n").out.splitlines()
+    (mask,) = json.loads(line)["prediction"]["masks"]
+    assert len(mask["candidates"]) == 5
+    sent = json.loads(cli("push", tmp_path / "model", "me/rtd", "--dry-run").out)
+    assert {"generator/config.json", "generator/model.safetensors"} <= {*sent["files"]}
+    report = cli("eval", tmp_path / "model", "--data", text, "--report", tmp_path / "report.html")
+    assert report.code == 0, report.err
 
 
 def test_a_batch_in_parts_is_learnt_as_one(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

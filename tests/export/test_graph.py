@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,25 +37,35 @@ HEADS = {
     "attention": Head("AutoModelForSequenceClassification", ("value",), "regression", "attention"),
     "spans": Head("AutoModelForQuestionAnswering", ()),
 }
+VOCABULARY = {
+    "masked": Head("AutoModelForMaskedLM", (), vocabulary=True),
+    "mlm+nsp": Head("AutoModelForPreTraining", (), vocabulary=True, told="nsp"),
+    "mlm+sop": Head("AutoModelForPreTraining", (), vocabulary=True, told="sop"),
+    "rtd": Head("AutoModelForPreTraining", (), vocabulary=True, generator=""),
+}
+"""Heads that are run on some tokens; one that tells of a pair does so in the row of the first."""
 LENGTHS = ((3,), (17, 60, 2), (128, 5), (31,) * 6)
 
 
 def windows(vocabulary: int, lengths: Sequence[int]) -> list[Window]:
     random = np.random.default_rng(sum(lengths))
     rows = [random.integers(5, vocabulary, length).tolist() for length in lengths]
-    return [Window(i, row, [int(2 * j >= len(row)) for j in range(len(row))]) for i, row in enumerate(rows)]
+    return [
+        Window(i, row, [int(2 * j >= len(row)) for j in range(len(row))], owned=range(0, len(row), 1 + i % 3))
+        for i, row in enumerate(rows)
+    ]
 
 
 def exported(model: Any, folder: Path, engine: EngineName = "openvino", dtype: Dtype = "fp32") -> Export:
-    names = graph.write(model, folder / GRAPHS["fp32"], longest=128)
-    return Export(folder, engine, dtype, "token_type_ids" in names)
+    graph.write(model, folder / GRAPHS["fp32"], longest=128)
+    return Export(folder, engine, dtype)
 
 
 def model_of(directory: Path, head: Head) -> Any:
     torch.manual_seed(5)
     model, _ = load_weights(load.resolve(str(directory)), head)
     for name, value in model.named_parameters():
-        if "bertft_" in name or "classifier" in name or "qa_outputs" in name:
+        if re.search(r"bertft_(?!generator)|classifier|qa_outputs|seq_rel|predictions.dense", name):
             torch.nn.init.normal_(value, std=0.5)
     return model.eval()
 
@@ -71,7 +84,27 @@ def model_of(directory: Path, head: Head) -> Any:
     ],
 )
 def test_graphs_give_the_model_s_logits(base: Callable[[str], Path], tmp_path: Path, family: str, head: str) -> None:
-    model = model_of(base(family), HEADS[head])
+    check(model_of(base(family), HEADS[head]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [
+        ("bert-uncased", "mlm+nsp"),
+        ("electra", "rtd"),
+        *(
+            pytest.param(family, head, marks=pytest.mark.slow)
+            for family, head in (("albert", "mlm+sop"), *((family, "masked") for family in tiny.FAMILIES))
+        ),
+    ],
+)
+def test_graphs_give_the_rows_of_owned_tokens(
+    base: Callable[[str], Path], tmp_path: Path, family: str, head: str
+) -> None:
+    check(model_of(base(family), VOCABULARY[head]), tmp_path)
+
+
+def check(model: Any, tmp_path: Path) -> None:
     export = exported(model, tmp_path)
     reference = TorchBackend(model, 1)
     for engine in ("openvino", "onnxruntime"):
@@ -93,6 +126,28 @@ def test_logits_of_a_batch_stay_when_the_next_one_is_run(base: Callable[[str], P
         np.testing.assert_array_equal(before, after)
 
 
+SIGNALLED = """
+import signal, sys
+from pathlib import Path
+from bertft.bundle.exported import Export
+from bertft.inference.load import load_export
+signal.signal(signal.SIGTERM, lambda *_: print("handled"))
+first = load_export(Export(Path(sys.argv[1]), "openvino", "fp32"), "openvino", "fp32", 1)
+second = load_export(Export(Path(sys.argv[1]), "openvino", "fp32"), "openvino", "fp32", 1)
+del first
+del second
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_a_signal_is_handled_when_models_have_been_let_go(base: Callable[[str], Path], tmp_path: Path) -> None:
+    exported(model_of(base("bert-cased"), HEADS["classes"]), tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED, str(tmp_path)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
+
+
 def test_a_crf_s_scores_go_with_the_graph(base: Callable[[str], Path], tmp_path: Path) -> None:
     head = Head("AutoModelForTokenClassification", LABELS, crf=constraints(LABELS, TagStyle("BIO")))
     model = model_of(base("bert-cased"), head)
@@ -109,4 +164,4 @@ def test_a_crf_s_scores_go_with_the_graph(base: Callable[[str], Path], tmp_path:
 def test_a_damaged_graph_is_a_model_error(tmp_path: Path, engine: EngineName) -> None:
     (tmp_path / GRAPHS["fp32"]).write_bytes(b"nothing")
     with pytest.raises(ModelError, match="cannot read the graph"):
-        load_export(Export(tmp_path, engine, "fp32", segments=False), engine, "fp32", 0)
+        load_export(Export(tmp_path, engine, "fp32"), engine, "fp32", 0)

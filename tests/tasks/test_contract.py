@@ -162,13 +162,13 @@ OBJECTIVES = {
         ],
     )
     for name in ("mlm+nsp", "mlm+sop")
-}
+} | {"rtd": SAMPLES["mlm"]}
 SAMPLES_OF = {**SAMPLES, **OBJECTIVES}
 
 families = pytest.mark.parametrize("family", tiny.FAMILIES)
 CASES = [
     *itertools.product(TASKS, tiny.FAMILIES),
-    *[("mlm+nsp", "bert-cased"), ("mlm+nsp", "bert-uncased"), ("mlm+sop", "albert")],
+    *[("mlm+nsp", "bert-cased"), ("mlm+nsp", "bert-uncased"), ("mlm+sop", "albert"), ("rtd", "electra")],
 ]
 """Tasks, or objectives of one, by family."""
 cases = pytest.mark.parametrize(("task", "family"), CASES)
@@ -195,6 +195,11 @@ def loaded(base: BASE, family: str, *, presplit: bool = True) -> Tokenizer:
     return load.load_tokenizer(checkpoint, load.load_config(checkpoint), presplit=presplit)
 
 
+def name_of(task: str) -> str:
+    """Return the name of a task, also of an objective of one."""
+    return "mlm" if task in OBJECTIVES else task
+
+
 def recipe_of(task: str, model: Path) -> Recipe:
     settings = {
         "num_train_epochs": 40,
@@ -205,8 +210,10 @@ def recipe_of(task: str, model: Path) -> Recipe:
         "save_strategy": "no",
         "bf16": False,
     }
-    options = {"packing": "lines"} if task == "mlm" else {"objective": task} if task in OBJECTIVES else {}
-    return Recipe(task=task.partition("+")[0], model=str(model), options=options, trainer=settings)
+    options = {"objective": task} if task in OBJECTIVES else {}
+    if task in ("mlm", "rtd"):
+        options["packing"] = "lines"
+    return Recipe(task=name_of(task), model=str(model), options=options, trainer=settings)
 
 
 def written(path: Path, rows: Sequence[Values]) -> Path:
@@ -482,7 +489,7 @@ def test_withheld_answers_are_those_of_a_low_score(
     whole = [engine.task.render(*pair, scores=True) for pair in zip(examples, predictions, strict=True)]
     scores = [engine.task.scores_of(prediction) for prediction in predictions]
     every = sorted(score for row in scores for score in row)
-    if task.startswith("mlm"):  # a mask has several candidates
+    if name_of(task) == "mlm":  # a mask has several candidates
         assert not every
         with pytest.raises(UsageError, match="--min-score"):
             engine.task.at_least(0.5)
@@ -512,7 +519,7 @@ def test_verdicts_and_decisions_are_those_of_the_rows(
     pairs, _ = engine.evaluate(examples)
     verdicts, scores = engine.task.verdicts(pairs), engine.task.score(pairs)
     assert [score for score, _ in verdicts] == [score for _, one in pairs for score in engine.task.scores_of(one)]
-    if task.startswith("mlm"):
+    if name_of(task) == "mlm":
         assert not verdicts
         assert engine.task.judged(pairs) is None
         return
@@ -608,7 +615,7 @@ def test_written_and_opened_again_answers_with_the_same_bytes(
         ),
         task=bundle.task,
         window=bundle.window,
-        recipe=Recipe(task=task.partition("+")[0]),
+        recipe=Recipe(task=name_of(task)),
         metrics={},
         data={},
         inputs={},
