@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +44,16 @@ def verbosity() -> None:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep what tests tokenize out of the home directory, and what others left there out of the tests."""
     os.environ["BERTFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def imported() -> None:
+    """Keep the garbage collector from what is imported: it would walk through that at the end of each training."""
+    import torch  # noqa: F401
+    from transformers import Trainer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

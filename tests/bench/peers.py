@@ -27,17 +27,19 @@ N_BEST, MAX_ANSWER = 20, 30
 def example_answers(
     questions: Sequence[str],
     contexts: Sequence[str],
-    windows: Sequence[tuple[int, list[tuple[int, int] | None]]],
+    owners: Sequence[int],
+    features: Any,
     starts: Sequence[np.ndarray],
     ends: Sequence[np.ndarray],
 ) -> list[str]:
     """Return each question's answer, "" for none, by the examples' algorithm with a null threshold of 0.
 
-    A window is (the question's index, the characters of each token, None where it is not of the context); `starts` and
+    `owners` has the index of each window's question, `features` is a list or a `datasets.Dataset` of them: of a window
+    `features[i]["offset_mapping"]` are the characters of each token, None where it is not of the context. `starts` and
     `ends` are its logits, (tokens,) each; the token 0 stands for no answer.
     """
     of_question: dict[int, list[int]] = {}
-    for i, (question, _) in enumerate(windows):
+    for i, question in enumerate(owners):
         of_question.setdefault(question, []).append(i)
     answers = []
     for index in range(len(questions)):
@@ -45,7 +47,8 @@ def example_answers(
         null = None
         for i in of_question[index]:
             start_logits, end_logits = starts[i], ends[i]
-            offsets = windows[i][1]
+            offsets = features[i]["offset_mapping"]
+            features[i].get("token_is_max_context")  # so do the examples, and a row of a Dataset is read each time
             nothing = start_logits[0] + end_logits[0]
             if null is None or nothing < null:
                 null = nothing
@@ -111,19 +114,21 @@ def answer(model: Any, tokenizer: Any, rows: Sequence[dict[str, str]], batch: in
         return_offsets_mapping=True,
         return_tensors="np",
     )
-    windows = []
-    for i, question in enumerate(encoded["overflow_to_sample_mapping"].tolist()):
+    owners = encoded["overflow_to_sample_mapping"].tolist()
+    features = []
+    for i in range(len(owners)):
         offsets = encoded["offset_mapping"][i].tolist()
         part = encoded.sequence_ids(i)
-        windows.append((question, [tuple(o) if p == 1 else None for o, p in zip(offsets, part, strict=True)]))
+        known = [tuple(o) if p == 1 else None for o, p in zip(offsets, part, strict=True)]
+        features.append({"offset_mapping": known})
     starts, ends = [], []
     with torch.inference_mode():
-        for at in range(0, len(windows), batch):
+        for at in range(0, len(owners), batch):
             inputs = {name: torch.from_numpy(encoded[name][at : at + batch]) for name in tokenizer.model_input_names}
             out = model(**inputs)
             starts += list(out.start_logits.float().numpy())
             ends += list(out.end_logits.float().numpy())
-    return example_answers(questions, contexts, windows, starts, ends)
+    return example_answers(questions, contexts, owners, features, starts, ends)
 
 
 def lines(path: str, rows: int) -> list[str]:

@@ -6,7 +6,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,18 @@ class Ran:
         assert "Traceback" not in self.err, self.err
         for part in parts:
             assert part in self.err, self.err
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command() -> Iterator[None]:
+    """Build the command once: typer makes it anew from all signatures for each process."""
+    import typer
+
+    from bertft.cli import app as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "app", typer.main.get_command(module.app))
+        yield
 
 
 @pytest.fixture
