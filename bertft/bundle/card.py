@@ -7,8 +7,7 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bertft.bundle import limits, metadata
-from bertft.bundle.store import GENERATOR
+from bertft.bundle import generator, limits, metadata
 from bertft.console import ERRORS, shown
 from bertft.encoders import adapters
 from bertft.encoders.load import Checkpoint
@@ -217,7 +216,7 @@ def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]
     if head.generator is not None:
         lines.append(
             "They say of each token whether it was replaced. The generator, which fills masks, is "
-            f"`AutoModelForMaskedLM.from_pretrained(MODEL/{GENERATOR})`, with MODEL's tokenizer."
+            f'`AutoModelForMaskedLM.from_pretrained(MODEL, subfolder="{generator.FOLDER}")`, with MODEL\'s tokenizer.'
         )
     lines.append(
         "What it cannot express is in `bertft.json`: how answers are decoded, thresholds, and windows over long texts."

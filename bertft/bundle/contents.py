@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertft.bundle import generator
 from bertft.bundle.exported import FOLDER
-from bertft.bundle.store import GENERATOR, MANIFEST
+from bertft.bundle.store import MANIFEST
 from bertft.encoders import adapters
 from bertft.errors import environment_secrets
 
@@ -24,7 +25,7 @@ _PARTS = frozenset({
     *(f"{FOLDER}/{name}" for name in ("model.onnx", "model.onnx.data", "int8.xml", "int8.bin", "decoding.safetensors",
                                       "export.json")),
     *(f"{adapters.FOLDER}/{name}" for name in adapters.FILES),
-    *(f"{GENERATOR}/{name}" for name in ("config.json", "model.safetensors")),
+    *(f"{generator.FOLDER}/{name}" for name in generator.FILES),
 })  # fmt: skip
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _TEXT = frozenset({".json", ".jinja", ".md", ".txt", ".xml", ".yaml", ""})
@@ -114,7 +115,7 @@ def _lines(found: Contents, names: Sequence[str] | Mapping[str, Path]) -> Iterat
 def _walk(directory: Path) -> Iterator[Path]:
     """Yield files and links, those of the folders of a model among them, and other folders as a whole."""
     for path in sorted(directory.iterdir()):
-        if path.name in (FOLDER, adapters.FOLDER, GENERATOR) and path.is_dir() and not path.is_symlink():
+        if path.name in (FOLDER, adapters.FOLDER, generator.FOLDER) and path.is_dir() and not path.is_symlink():
             yield from sorted(path.iterdir())
         else:
             yield path

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bertft
-from bertft.bundle import exported
+from bertft.bundle import exported, generator
 from bertft.bundle.contents import NEEDED, Contents, contents, is_part, local_paths, secrets
 from bertft.bundle.store import MANIFEST, open_bundle
 from bertft.console import NORMAL, level, say, warn
@@ -50,7 +50,11 @@ def push(
     _check_name(repository)
     directory = _directory(model)
     found = contents(directory)
-    if missing := [name for name in NEEDED if name not in found.files and not _is_sharded(name, found)]:
+    bundle = open_bundle(model)
+    needed = [*NEEDED]
+    if bundle.task.head().generator is not None:
+        needed += [f"{generator.FOLDER}/{name}" for name in generator.FILES]
+    if missing := [name for name in needed if name not in found.files and not _is_sharded(name, found)]:
         why = f": {found.left_out[missing[0]]}" if missing[0] in found.left_out else ""
         raise ModelError(f"{missing[0]} cannot be pushed{why}" if why else f"{missing[0]} is missing", place=directory)
     if lines := secrets(found):
@@ -61,7 +65,7 @@ def push(
         )
     if lines := local_paths(found):
         warn(f"folders of this machine are named in what is pushed: {', '.join(lines[:3])}{' …' * (len(lines) > 3)}")
-    open_bundle(model).load_model()
+    bundle.load_model()
     exported.read(directory)
     sizes = found.sizes
     result = {"repository": repository, "private": not public, "files": sizes, "left_out": dict(found.left_out)}

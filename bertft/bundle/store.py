@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertft.bundle import generator
 from bertft.bundle.download import downloaded
-from bertft.console import detail, say
 from bertft.encoders import adapters, load
 from bertft.encoders.load import Checkpoint
 from bertft.encoders.subwords import SubwordTokenizer
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "bertft.json"
-GENERATOR = "generator"
-"""The folder of a masked language model whose guesses the model detects (`heads/replaced.py`)."""
 MAX_WINDOW = 512
 """Tokens a window has at most by default: attention costs grow with its square, context rarely helps beyond."""
 
@@ -61,7 +59,11 @@ class Bundle:
 
     def load_model(self) -> Any:
         """Load the weights: a transformers model in fp32 and eval mode. Raises ModelError where it has no such head."""
-        model, kept = load_weights(self.checkpoint, self.task.head())
+        head = self.task.head()
+        if head.generator is not None and not generator.stands_in(Path(self.checkpoint.location)):
+            files = " and ".join(f"{generator.FOLDER}/{name}" for name in generator.FILES)
+            raise ModelError(f"the model needs its generator, {files}", place=self.checkpoint.name)
+        model, kept = load_weights(self.checkpoint, head)
         if not kept:
             raise ModelError("the model has no trained head: it can be trained, not used", place=self.checkpoint.name)
         return model
@@ -77,34 +79,11 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
     heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary and head.generator is None)
     if head.generator is not None:
-        kept = _with_generator(model, checkpoint, head.generator) and kept
+        generator.put_beside(model, checkpoint, head.generator)
     directory = Path(checkpoint.location)
     if (directory / MANIFEST).is_file():
         adapters.put_own(model, directory)
     return model, heads.load_own(model, directory) and kept
-
-
-def _with_generator(model: Any, checkpoint: Checkpoint, name: str) -> bool:
-    """Put a generator beside a model: the one called `name`, else the stored one, else a new one; say if it is trained.
-
-    Raises ModelError for one that has another vocabulary.
-    """
-    from bertft.heads import replaced
-
-    stored = Path(checkpoint.location) / GENERATOR
-    if name or stored.is_dir():
-        where = load.resolve(name or str(stored))
-        generator, trained = load.load_model(where, "AutoModelForMaskedLM", ())
-        named = where.name
-    else:
-        generator, trained, named = replaced.new_generator(model.config), False, "a new one"
-    try:
-        shared = replaced.attach(model, generator)
-    except ValueError as error:
-        raise ModelError(f"the generator has {error}", place=named) from None
-    size = f"{generator.num_parameters() / 1e6:.3g} M parameters"
-    (detail if trained else say)(f"generator: {named}, {size}, embeddings {'shared' if shared else 'of its own'}")
-    return trained
 
 
 def default_window(
@@ -157,7 +136,7 @@ def write(
 
     directory.mkdir(parents=True, exist_ok=True)
     heads.save(model, directory, adapters.plain_state(model))
-    replaced.save(model, directory / GENERATOR)
+    replaced.save(model, directory / generator.FOLDER)
     if adapters.is_on(model):
         adapters.save(model, directory)
     tokenizer.pretrained.save_pretrained(directory)

@@ -13,7 +13,9 @@ def export_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained model's directory.")],
     data: Annotated[str | None, typer.Option(metavar="FILE", help="Labelled data that the score is held on.")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="Also try int8, kept only where the score holds.")] = False,
-    max_drop: Annotated[float, typer.Option(help="How far the score may fall, as a fraction of 1.")] = 0.005,
+    max_drop: Annotated[
+        float, typer.Option(help="How far the score may fall, as a fraction of 1 (a loss: how far it may grow).")
+    ] = 0.005,
     columns: options.Columns = None,
     encoding: options.Encoding = None,
     format: options.FormatOption = "auto",

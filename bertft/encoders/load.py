@@ -272,8 +272,8 @@ def output_layer(model: Any) -> torch.nn.Linear:
     """Return the last linear layer of the model's head; raises ModelError where it has none."""
     import torch
 
-    if type(model).__name__.endswith("ForPreTraining"):  # what tells of pairs stands behind it
-        return cast("torch.nn.Linear", model.get_output_embeddings())
+    if type(model).__name__.endswith("ForPreTraining") and (layer := model.get_output_embeddings()) is not None:
+        return cast("torch.nn.Linear", layer)  # what tells of pairs stands behind it
     body = f"{model.base_model_prefix}."
     layers = [
         layer

@@ -156,6 +156,18 @@ class SubwordTokenizer:
             ids += pieces.get(word, [self.unk])
         return EncodedWords(ids, first, words - len(starts), ids.count(self.unk))
 
+    def difference(self, other: SubwordTokenizer) -> str | None:
+        """Return in what another tokenizer differs from this one, None where they make the same tokens."""
+        if self.backend.get_vocab() != other.backend.get_vocab():
+            sizes = self.backend.get_vocab_size(), other.backend.get_vocab_size()
+            return f"vocabularies of {sizes[0]:,} and {sizes[1]:,}" if sizes[0] != sizes[1] else "another vocabulary"
+        if (self.single, self.pair) != (other.single, other.pair):
+            return "other special tokens around a text"
+        for part in ("normalizer", "pre_tokenizer"):
+            if str(getattr(self.backend, part)) != str(getattr(other.backend, part)):
+                return f"another {part.replace('_', '-')}"
+        return None
+
     def check(self, texts: Sequence[Sequence[str]]) -> None:
         """Encode `texts` and raise ModelError unless each word comes out once, in order and in its own tokens.
 

@@ -57,7 +57,7 @@ def write(model: Any, path: Path, *, longest: int) -> None:
         "attention_mask": mask,
         "token_type_ids": torch.zeros_like(ids),
         OWNED: torch.arange(_OWNED),
-        DRAWS: torch.linspace(0, 1, _OWNED, dtype=torch.float64),
+        DRAWS: torch.linspace(0, 0.9, _OWNED),
     }
     names = tuple(input_names(model, owned=True))
     example = tuple(examples[name] for name in names)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bertft.bundle.exported import FOLDER, GRAPHS, Dtype, EngineName, Export, installed
 from bertft.bundle.store import MANIFEST, Bundle, open_bundle
@@ -166,7 +167,8 @@ class _Exporter:
         parameters = reference.parameters()
         self._export = replace(self._export, decoding=sorted(parameters))
         self._export.save(parameters)
-        tried = [candidate for candidate in _plain() if self._agrees(candidate, reference)]
+        exact = self._bundle.task.head().generator is not None  # in bf16, probabilities hardly add up
+        tried = [one for one in _plain() if not (exact and one.dtype == "bf16") and self._agrees(one, reference)]
         if not tried:
             raise ModelError("no engine gives the model's logits: it cannot be exported", place=folder.parent)
         tried += self._quantized(folder, [*input_names(reference.model, owned=True)]) if int8 else []
@@ -198,12 +200,7 @@ class _Exporter:
         """Time a candidate; say whether its logits are the model's, and warn where they are not."""
         backend = self._load(candidate)
         windows = self._windows[:: max(1, len(self._windows) // _COMPARED)][:_COMPARED]
-        # what the first two rows tell of a generator's guesses is another thing where a last digit changes a guess
-        first = 2 if self._bundle.task.head().generator is not None else 0
-        wanted, found = (
-            np.concatenate([one.logits([window])[0][first:].ravel() for window in windows])
-            for one in (reference, backend)
-        )
+        wanted, found = (np.concatenate(rows) for rows in zip(*self._both(reference, backend, windows), strict=True))
         off = float(np.sqrt(np.square(wanted - found).mean())) / max(float(wanted.std()), 1e-3)
         if not off <= _TOLERANCE[candidate.dtype]:
             warn(f"{candidate} is left out: its logits are off by {off:.2g} of the model's standard deviation")
@@ -211,6 +208,18 @@ class _Exporter:
         candidate.speed = _speed(backend, self._timed)
         say(f"{candidate}: {candidate.speed:,.0f} tokens/s")
         return True
+
+    def _both(
+        self, reference: Backend, backend: Backend, windows: Sequence[Window]
+    ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+        """Yield two backends' logits of each window; of a detector of replaced tokens where both read the same."""
+        detects = self._bundle.task.head().generator is not None
+        for window in windows:
+            one, other = (each.logits([window])[0] for each in (reference, backend))
+            if detects and window.target is not None:  # in the second row are the ids that were read
+                same = bool((one[1] == other[1]).all())
+                one, other = (np.concatenate((rows[: int(same)], rows[2:])) for rows in (one, other))
+            yield one.ravel(), other.ravel()
 
     def _quantized(self, folder: Path, names: Sequence[str]) -> Iterator[_Candidate]:
         """Yield int8 candidates, scored, up to the first that keeps the score; `names` are the graph's inputs."""
@@ -252,10 +261,12 @@ class _Exporter:
 
     @property
     def _metric(self) -> str:
-        return self._bundle.task.headline[0]
+        task = self._bundle.task
+        # of a detector the first is its generator's
+        return task.headline[0] if task.head().generator is None else task.best_metric
 
     def _score(self, backend: Backend) -> float:
-        """Return the task's first metric on the data."""
+        """Return the task's metric on the data."""
         bundle = self._bundle
         engine = Engine(bundle.task, bundle.tokenizer, bundle.window, backend)
         return float(bundle.task.score(engine.evaluate(self._examples)[0])[self._metric])
@@ -290,8 +301,10 @@ def _random_batches(bundle: Bundle) -> list[list[Window]]:
     for length in sorted({min(length, bundle.window.length) for length in _LENGTHS}):
         shape = (max(1, _TIMED_TOKENS // length), length)
         rows = random.integers(0, bundle.tokenizer.backend.get_vocab_size(), shape).tolist()
-        owned = range(0, length, _OWNED_EVERY) if bundle.task.head().vocabulary else ()
-        batches.append([Window(i, row, [0] * length, owned=owned) for i, row in enumerate(rows)])
+        head = bundle.task.head()
+        owned = range(0, length, _OWNED_EVERY) if head.vocabulary else ()
+        target = None if head.generator is None else [0] * len(owned)  # which asks for both models
+        batches.append([Window(i, row, [0] * length, target, owned) for i, row in enumerate(rows)])
     return batches
 
 

@@ -49,7 +49,7 @@ def owned(windows: Sequence[Window]) -> npt.NDArray[np.int64]:
     return np.concatenate(places)
 
 
-def draws_of(windows: Sequence[Window]) -> npt.NDArray[np.float64]:
+def draws_of(windows: Sequence[Window]) -> npt.NDArray[np.float32]:
     """Return the number by which each owned token is guessed, (owned,); see `text/masking.py`."""
     return np.concatenate([draws(window.input_ids)[list(window.owned)] for window in windows])
 
@@ -75,7 +75,10 @@ def by_owner(windows: Sequence[Window], found: Mapping[str, npt.NDArray[Any]]) -
                 row[0] = np.pad(answer, (0, row.shape[1] - len(answer)))
     if "filled" in found:
         told = np.stack((found["replaced"], found["filled"].astype(np.float32)), axis=1)  # (windows, 2, tokens)
-        rows = [_below(each[:, : len(w.input_ids)], row) for w, each, row in zip(windows, told, rows, strict=True)]
+        rows = [
+            row if window.target is None else _below(each[:, : len(window.input_ids)], row)
+            for window, each, row in zip(windows, told, rows, strict=True)
+        ]
     return rows
 
 

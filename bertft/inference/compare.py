@@ -91,6 +91,8 @@ def compare(
     if len({*asked}) > 1:
         what = " and ".join(f"{name}: {one}" for name, one in zip(systems, asked, strict=True))
         raise UsageError(f"these systems answer different questions ({what})")
+    if any("rtd" in labels for labels in told):
+        warn("each model detects its own generator's guesses: those of a worse generator are easier to detect")
     if any(one.ranks is None for one in found):  # a file of predictions need not have scores to rank by
         found = [replace(one, ranks=None) for one in found]
     result = _compared(systems, found, data, task.headline, metric=metric, samples=samples, seed=seed, show=show)

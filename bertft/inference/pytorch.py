@@ -128,13 +128,16 @@ class TorchBackend:
 
     @torch.inference_mode()
     def _computed(self, batch: Sequence[Window]) -> list[Logits]:
-        names = [*input_names(self.model, owned=any(window.owned for window in batch))]
+        model = self.model
+        if replaced.detects(model) and all(window.target is None for window in batch):
+            model = replaced.generator_of(model)  # which alone fills masks
+        names = [*input_names(model, owned=any(window.owned for window in batch))]
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
         # would not give the scores that the saved fp32 model gives.
         arrays = inputs(batch, self.pad, names)
-        tensors = {name: torch.from_numpy(array).to(self.model.device) for name, array in arrays.items()}
-        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.bf16):
-            found = run(partial(type(self.model).forward, self.model), self.model, tensors)
+        tensors = {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
+            found = run(partial(type(model).forward, model), model, tensors)
         given = {name: each.float().cpu().numpy() for name, each in found.items()}
         return by_owner(batch, given) if OWNED in names else by_window(batch, given["logits"])
 
@@ -200,14 +203,18 @@ def for_bf16(model: Any) -> Any:
     """
     if not bf16_safe(model.config):
         raise UsageError(f"--precision bf16: {model.config.model_type} does not run in bf16", help="`--precision fp32`")
-    layer = output_layer(model)
+    for one in (model, replaced.generator_of(model)):
+        if one is not None:
+            _keep_exact(output_layer(one))
+    return model
 
+
+def _keep_exact(layer: torch.nn.Linear) -> None:
     def exact(hidden: torch.Tensor) -> torch.Tensor:
         with torch.autocast(hidden.device.type, enabled=False):
             return torch.nn.functional.linear(hidden.float(), layer.weight, layer.bias)
 
     setattr(layer, "forward", exact)  # noqa: B010  (a method, to mypy)
-    return model
 
 
 def keep_memory() -> None:

@@ -6,6 +6,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+DETECTION = 50.0
+"""What the loss of detection weighs beside the generator's (Clark et al. 2020, "ELECTRA", section 2 and table 6)."""
+
 Kind = Literal["label", "labels", "value", "tags", "entities", "answer", "masked"]
 
 

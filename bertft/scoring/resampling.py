@@ -17,7 +17,7 @@ import numpy.typing as npt
 from bertft.scoring import spans
 from bertft.scoring.answers import text_scores
 from bertft.scoring.classification import ranking_scores
-from bertft.scoring.outcomes import Kind, Outcomes
+from bertft.scoring.outcomes import DETECTION, Kind, Outcomes
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -269,7 +269,7 @@ def _masked(rows: Floats, told: Sequence[str]) -> Statistic:
     """Return `loss`, `perplexity` and `accuracy` of (masked tokens, sum of losses, guessed tokens), (rows, 3).
 
     Where something was `told` of pairs, rows have two columns more, (pairs, told right): its `…_accuracy`. Of replaced
-    tokens (`rtd`) they are (tokens, sum of losses, replaced, taken for it, both): `rtd_loss` and `rtd_f1`.
+    tokens (`rtd`) they are (tokens, sum of losses, replaced, taken for it, both): `rtd_loss`, `total_loss`, `rtd_f1`.
     """
 
     def statistic(weights: Floats) -> Metrics:
@@ -278,7 +278,9 @@ def _masked(rows: Floats, told: Sequence[str]) -> Statistic:
         found = {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
         if "rtd" in told:
             tokens, lost, replaced, taken, both = more
-            return {**found, "rtd_loss": _ratio(lost, tokens), "rtd_f1": _ratio(2 * both, replaced + taken)}
+            detection = _ratio(lost, tokens)
+            found |= {"rtd_loss": detection, "total_loss": loss + DETECTION * detection}
+            return {**found, "rtd_f1": _ratio(2 * both, replaced + taken)}
         return {**found, **{f"{name}_accuracy": _ratio(more[1], more[0]) for name in told}}
 
     return statistic

@@ -190,8 +190,9 @@ class Head:
     """What the model also tells of two texts: a window that owns its first token has these outputs there, then 0."""
     generator: str | None = None
     """Of a model that tells which tokens were replaced: the model whose guesses stand in the places of masks, "" for
-    the one that is stored with it, or else a new one. The rows of a window's owned tokens are the generator's; two
-    stand before them: for each token the output that it was replaced, and the ids that were read, then 0."""
+    the one that is stored with it, or else a new one. The rows of a window's owned tokens are the generator's; where
+    it has a target, two stand before them: for each token the output that it was replaced, and the ids that were read,
+    then 0."""
 
 
 Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf", "masked"]

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from bertft.scoring.outcomes import DETECTION
 from bertft.tasks.base import Logits, Window
 from bertft.text.pairs import Told
 
 _LONGEST_EXPONENT = 700.0
 """Of a perplexity: more is no float."""
-DETECTION = 50.0
-"""What the loss of detection weighs beside the generator's (Clark et al. 2020, "ELECTRA", section 2 and table 6)."""
 
 
 class Candidate(NamedTuple):
@@ -32,8 +32,8 @@ class Candidate(NamedTuple):
 class Detected(NamedTuple):
     """Of so many tokens: the sum of the losses of detection, how many were replaced, were taken for it, and both.
 
-    A token is replaced where the generator has put another one in its place. All are counted, special ones too, as in
-    training.
+    A token is replaced where the generator has put another one in its place. All tokens of a window are counted,
+    special ones too, as in training.
     """
 
     tokens: int = 0
@@ -71,6 +71,9 @@ class Detected(NamedTuple):
         }
 
 
+NOTHING = Detected()
+
+
 class Summary(NamedTuple):
     """What is kept of a window's logits: of tokens that are known the first two, of others the next two."""
 
@@ -87,7 +90,8 @@ class Summary(NamedTuple):
     detected: Detected | None = None
 
 
-class Filled(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Filled:
     """A prediction: the sum of losses over a text's masked tokens, how many are right, of how many; or candidates.
 
     So it is of a document's pairs: how many are told right, of how many.
@@ -98,7 +102,7 @@ class Filled(NamedTuple):
     total: int = 0
     told: int = 0
     pairs: int = 0
-    detected: Detected = Detected()
+    detected: Detected = NOTHING
     masks: tuple[tuple[Candidate, ...], ...] = ()
 
 
@@ -107,13 +111,10 @@ def summary(window: Window, scores: Logits, *, told: bool, detects: bool, top_k:
 
     With `told` the first row has what is told of a pair, with `detects` two rows stand before it; see `Head`.
     """
-    if detects:
+    if detects and window.target is not None:
         (logits, filled), guesses = scores[:2], scores[2:]
-        kept = _of_tokens(window, guesses, top_k)
-        if window.target is None:
-            return kept
         gold = np.asarray(window.target, dtype=np.int64)
-        return kept._replace(detected=Detected.of(window, gold, logits, filled))
+        return _of_tokens(window, guesses, top_k)._replace(detected=Detected.of(window, gold, logits, filled))
     if told and window.target is not None:
         label, *rest = cast("Sequence[int]", window.target)
         return _of_tokens(window, scores[1:], top_k, rest)._replace(told=bool(scores[0, :2].argmax() == label))
@@ -150,7 +151,7 @@ def measured(summaries: Sequence[Summary]) -> Filled:
 
 
 def _sum(detected: Sequence[Detected]) -> Detected:
-    counts = [sum(each) for each in zip(*detected, strict=True)] if detected else Detected()
+    counts = [sum(each) for each in zip(*detected, strict=True)] if detected else NOTHING
     return Detected(*cast("Any", counts))
 
 

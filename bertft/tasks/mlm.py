@@ -40,7 +40,7 @@ from bertft.tasks.base import (
 )
 from bertft.tasks.classify import text_of
 from bertft.tasks.guesses import Candidate, Filled, Summary, measured, scores_of, summary
-from bertft.tasks.passages import Passage, chunk_windows, documents, shown_pairs, units_of
+from bertft.tasks.passages import Passage, chunk_windows, corrupted_windows, documents, shown_pairs, units_of
 from bertft.text.masking import FIXED, Masking, seed_of
 from bertft.text.pairs import Told
 from bertft.text.windows import cut, owners
@@ -121,7 +121,7 @@ class Mlm:
     @property
     def headline(self) -> tuple[str, ...]:
         told = self.options.told
-        more = (f"{told}_accuracy",) if told else ("rtd_loss", "rtd_f1") if self.options.detects else ()
+        more = (f"{told}_accuracy",) if told else ("rtd_loss", "rtd_f1", "total_loss") if self.options.detects else ()
         return ("loss", "perplexity", "accuracy", *more)
 
     # -- rows to examples ----------------------------------------------------------------------------------------------
@@ -195,13 +195,13 @@ class Mlm:
     ) -> tuple[list[Window], Counts]:
         mask, special = _mask_of(encoder), encoder.special
         corpus = not all(example.masks for example in examples)
-        detects = self.options.detects
+        detects, told = self.options.detects, self.options.told
         masking = Masking(mask, encoder.ordinary, self.options.mlm_probability, detects) if corpus else None
-        if masking is not None and (told := self.options.told) is not None:
-            whole_word = self.options.whole_word
-            return shown_pairs(
-                told, examples, encoder, window, whole_word=whole_word, masking=masking, random_of=self._random
-            )
+        if masking is not None and (detects or told is not None):
+            how: dict[str, Any] = {"whole_word": self.options.whole_word, "masking": masking, "random_of": self._random}
+            if told is None:
+                return corrupted_windows(examples, encoder, window, **how)
+            return shown_pairs(told, examples, encoder, window, **how)
         own = encoder.token(mask)
         room = window.length - encoder.single.specials
         windows: list[Window] = []
@@ -215,8 +215,7 @@ class Mlm:
             elif len(chosen) != len(example.masks):
                 fact = f"the tokenizer finds {len(chosen)} mask tokens in the text, which has {len(example.masks)}"
                 raise DataError(fact, place=example.place)
-            # each token of a corpus is told apart once, from what is read of it
-            ranges = cut(len(shown), room=room, stride=0 if detects and masking is not None else window.stride)
+            ranges = cut(len(shown), room=room, stride=window.stride)
             by_window: list[list[int]] = [[] for _ in ranges]
             for position, owner in zip(chosen, owners(chosen, ranges), strict=True):
                 by_window[owner].append(position)

@@ -17,6 +17,7 @@ from bertft.errors import DataError, UsageError
 from bertft.tasks.base import Counts, EncodedText, Encoder, Template, Window, WindowSize
 from bertft.text.masking import FIXED, Masking
 from bertft.text.pairs import Chunk, Pair, Told, chunks, draw, sentences, shifted
+from bertft.text.windows import cut
 
 _SEED = 13
 
@@ -146,6 +147,38 @@ def chunk_windows(
             turns = np.repeat(np.arange(len(lengths)) % 2, lengths).tolist()
             windows.append(Window(index, chunk.ids, turns, chunk.units))
     return windows, counts
+
+
+def corrupted_windows(
+    examples: Sequence[Passage],
+    encoder: Encoder,
+    window: WindowSize,
+    *,
+    whole_word: bool,
+    masking: Masking,
+    random_of: Callable[[Sequence[int]], np.random.Generator],
+) -> tuple[list[Window], Counts]:
+    """Return the windows in which evaluation lets a generator replace tokens, by chance that their tokens decide.
+
+    None shares a token with another, and in each a token is masked at least, so that each token is told apart once.
+    """
+    room, before = window.length - encoder.single.specials, len(encoder.single.before)
+    counts = Counts()
+    windows = []
+    encoded = encoder.encode_texts([example.text for example in examples], with_words=whole_word)
+    for index, text in enumerate(encoded):
+        units = units_of(text, encoder.special, whole_word=whole_word)
+        ranges = cut(len(units), room=room, stride=0)
+        for start, end in ranges:
+            ids = text.ids[start:end]
+            found = masking.apply_to_some(ids, units[start:end], random_of(ids))
+            if found is not None:
+                shown, chosen = found
+                input_ids, segments = encoder.single.build(shown.tolist())
+                target = np.array(ids)[chosen].tolist()
+                windows.append(Window(index, input_ids, segments, target, (chosen + before).tolist()))
+        counts += Counts(examples=1, tokens=len(units), windowed=len(ranges) > 1, unknown=text.unknown)
+    return windows, counts + Counts(windows=len(windows))
 
 
 def shown_pairs(

@@ -49,15 +49,28 @@ class Masking:
         )
         return shown, chosen
 
+    def apply_to_some(
+        self, ids: Sequence[int], units: Sequence[int], random: np.random.Generator
+    ) -> tuple[Ints, Ints] | None:
+        """Return what `apply` does, and where chance has chosen nothing, one unit masked; None where there is none."""
+        shown, chosen = self.apply(ids, units, random)
+        free = np.unique([unit for unit in units if unit != FIXED])
+        if not len(free):
+            return None
+        if not len(chosen):
+            chosen = np.flatnonzero(np.asarray(units) == random.choice(free))
+            shown[chosen] = self.mask
+        return shown, chosen
+
 
 def seed_of(ids: Sequence[int]) -> int:
     """Return a number that follows from token ids alone, so that chance does not depend on what stands beside them."""
     return int.from_bytes(blake2b(np.array(ids, dtype=np.int32).tobytes(), digest_size=8).digest(), "little")
 
 
-def draws(ids: Sequence[int]) -> npt.NDArray[np.float64]:
-    """Return a number from 0 to 1 for each token of a window, (tokens,): always the same for the same window.
+def draws(ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return a number from 0 to below 1 for each token of a window, (tokens,): always the same for the same window.
 
     So a generator's guesses do not depend on how a step is cut into batches, nor on where a run was interrupted.
     """
-    return np.random.default_rng(seed_of(ids)).random(len(ids))
+    return np.random.default_rng(seed_of(ids)).random(len(ids), dtype=np.float32)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from bertft.bundle import store
+from bertft.bundle import generator, store
 from bertft.check import model, settings
 from bertft.check.examples import (
     Splits,
@@ -218,7 +218,9 @@ def _understood(
 def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], recipe: Recipe) -> list[Finding]:
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
-    families.check_objective(encoder.settings, task.head().told, detects=task.head().generator is not None)
+    head = task.head()
+    families.check_objective(encoder.settings, head.told, detects=head.generator is not None)
+    generator.check(head, recipe, encoder.subwords, allow_pickle=True)
     window = store.default_window(
         encoder, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)
     )

@@ -19,6 +19,7 @@ from bertft.encoders import adapters, depth, prefix
 from bertft.encoders.families import bf16_safe, fp16_safe
 from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError, UsageError, first_line
+from bertft.heads import replaced
 from bertft.inference.engine import BATCH_TOKENS, Engine
 from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
 from bertft.recipe import Recipe
@@ -91,7 +92,7 @@ def _fit(
             of = model.config.num_hidden_layers
             depth.keep(model, chosen_layers)
             say(f"the student has layers {', '.join(map(str, chosen_layers))} of the teacher's {of}")
-    size = f"{model.num_parameters() / 1e6:.3g} M parameters"
+    size = f"{replaced.size(model) / 1e6:.3g} M parameters"
     say(f"{job.encoder.checkpoint.name}: {size}; {_of_head(model, kept=kept, told=head.told is not None)}")
     _choose_weights(model, recipe)
     settings, precision = _with_precision(recipe.trainer, chosen, model.config)
@@ -109,6 +110,8 @@ def _fit(
         "logging_nan_inf_filter": False,  # it waits for the device each step; `Progress` looks at the losses
         "restore_callback_states_from_checkpoint": True,  # what early stopping has counted
     }
+    if job.objective.detects:  # DDP looks for what is used in the model's output, where the generator's is not
+        defaults["ddp_find_unused_parameters"] = False
     save_limit = settings.pop("save_total_limit", None)
     for old, new in _RENAMED.items():
         if old in settings:

@@ -83,18 +83,19 @@ def of_replaced(
     labels: torch.Tensor,
     mask: torch.Tensor,
     *,
+    share: float,
     count: torch.Tensor | int | None,
 ) -> torch.Tensor:
     """Return the loss of detecting which of the `filled` ids a generator has put there; all are (windows, tokens).
 
-    It is the mean over the tokens of a window, special ones too (Clark et al. 2020, "ELECTRA", section 2). A window
-    weighs as much as all tokens that are masked in it, so the loss does not depend on how a step is cut into batches.
+    It is the mean over all tokens, special ones too (Clark et al. 2020, "ELECTRA", section 2). How many the step has is
+    known by how many are masked, the `share` of them: so the loss does not depend on how it is cut into batches.
     """
     masked = labels.ne(IGNORED)
     true = (filled.ne(labels) & masked).float()
     each = functional.binary_cross_entropy_with_logits(logits.float(), true, reduction="none") * mask
     number = torch.as_tensor(masked.sum() if count is None else count).clamp(min=1)
-    return (each.sum(1) / mask.sum(1) * masked.sum(1)).sum() / number
+    return each.sum() * share / number
 
 
 def of_pairs(

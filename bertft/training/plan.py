@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bertft.bundle import store
+from bertft.bundle import generator, store
 from bertft.check.examples import keys
 from bertft.console import recorded, say, warn
 from bertft.data import formats
@@ -195,7 +195,9 @@ def plan(
 
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     extra: Labelled | None = None
-    families.check_objective(encoder.config, task.head().told, detects=task.head().generator is not None)
+    head = task.head()
+    families.check_objective(encoder.config, head.told, detects=head.generator is not None)
+    generator.check(head, recipe, encoder.tokenizer.subwords, allow_pickle=allow_pickle)
     if teacher is not None:
         teacher.check(task, encoder)
         if unlabelled:

@@ -192,8 +192,10 @@ class _Made:
             )
             for name, pairs in self.pairs.items()
         ]
+        from bertft.heads import replaced
+
         trained = self.trained
-        size = f"{trained.model.num_parameters() / 1e6:.3g} M parameters"
+        size = f"{replaced.size(trained.model) / 1e6:.3g} M parameters"
         about = {"size": size, "seed": str(job.recipe.seed), **job.described()}
         if not resumed and (seconds := next((e["train_runtime"] for e in trained.history if "train_runtime" in e), 0)):
             about["training took"] = f"{seconds:,.0f} s" if seconds < 300 else f"{seconds / 60:,.0f} minutes"

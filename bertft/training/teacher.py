@@ -11,7 +11,6 @@ from bertft.bundle import store
 from bertft.bundle.store import Bundle
 from bertft.encoders import load
 from bertft.encoders.families import max_positions
-from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import UsageError, inline
 from bertft.recipe import TEACHER, Distill, Recipe
 from bertft.tasks.base import Task
@@ -74,7 +73,7 @@ class Teacher:
                 f"--teacher: {name} has other labels: only {', only '.join(facts)}",
                 help="train the teacher on the same labels",
             )
-        if self.layers is None and (differs := _difference(self.bundle.tokenizer, encoder.tokenizer.subwords)):
+        if self.layers is None and (differs := self.bundle.tokenizer.difference(encoder.tokenizer.subwords)):
             raise UsageError(
                 f"--teacher: the student cuts text into other tokens than {name}: {differs}",
                 help="name an encoder with the teacher's vocabulary, or `--model teacher`",
@@ -108,16 +107,3 @@ class Teacher:
 def _named(labels: set[str]) -> str:
     shown = ", ".join(inline(label) for label in sorted(labels)[:_OTHER_LABELS])
     return f"{shown} and {len(labels) - _OTHER_LABELS} more" if len(labels) > _OTHER_LABELS else shown
-
-
-def _difference(teacher: SubwordTokenizer, student: SubwordTokenizer) -> str | None:
-    """Return in what two tokenizers differ, None where they make the same tokens."""
-    if teacher.backend.get_vocab() != student.backend.get_vocab():
-        sizes = teacher.backend.get_vocab_size(), student.backend.get_vocab_size()
-        return f"vocabularies of {sizes[0]:,} and {sizes[1]:,}" if sizes[0] != sizes[1] else "another vocabulary"
-    if (teacher.single, teacher.pair) != (student.single, student.pair):
-        return "other special tokens around a text"
-    for part in ("normalizer", "pre_tokenizer"):
-        if str(getattr(teacher.backend, part)) != str(getattr(student.backend, part)):
-            return f"another {part.replace('_', '-')}"
-    return None

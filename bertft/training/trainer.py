@@ -22,8 +22,8 @@ from bertft.heads.selection import only
 from bertft.inference.batches import padded
 from bertft.inference.engine import Engine
 from bertft.inference.pytorch import free_memory, out_of_memory, outputs, pair_outputs
+from bertft.scoring.outcomes import DETECTION
 from bertft.tasks.base import IGNORED, Objective, Template, Window
-from bertft.tasks.guesses import DETECTION
 from bertft.tasks.passages import built
 from bertft.text.masking import Masking, draws
 from bertft.text.pairs import Chunk, Told, draw
@@ -142,7 +142,7 @@ class Collator:
             batch["pairs"] = batch["labels"][:, 0].clone()
             batch["labels"][:, 0] = IGNORED
         if self._objective.detects:
-            batch["draws"] = torch.zeros(batch["labels"].shape, dtype=torch.float64)
+            batch["draws"] = torch.zeros(batch["labels"].shape)
             for row, window in zip(batch["draws"], windows, strict=True):
                 row[: len(window.input_ids)] = torch.from_numpy(draws(window.input_ids))
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
@@ -257,7 +257,8 @@ class EncoderTrainer(ResumableTrainer):
             if self._asked is not None:
                 guesses, filled = self._asked.corruption
                 generator = losses.loss(self._objective, guesses, labels, count=count, model=self.model)
-                return generator + DETECTION * losses.of_replaced(logits, filled, labels, mask, count=count)
+                detection = losses.of_replaced(logits, filled, labels, mask, share=self._objective.share, count=count)
+                return generator + DETECTION * detection
             found_loss = losses.loss(self._objective, logits, labels, count=count, model=self.model, mask=mask)
             if self._pairs is None:
                 return found_loss

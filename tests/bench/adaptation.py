@@ -38,7 +38,8 @@ def corpus(file: Path, target: Path) -> Path:
 def main() -> None:
     """Adapt, train, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sets", nargs="+", choices=SETS, default=["bc5cdr-iob2"])
+    columns = ("bc5cdr-iob2", "sciie-scierc-ner", "wnut17")
+    parser.add_argument("--sets", nargs="+", choices=columns, default=["bc5cdr-iob2"])
     parser.add_argument("--rows", nargs="+", type=int, default=[250, 1000])
     parser.add_argument("--epochs", type=int, default=5, help="of masked language modelling")
     parser.add_argument("--seeds", type=int, default=3)
@@ -66,7 +67,8 @@ def main() -> None:
                     for model, found in scores.items():
                         options = ("--model", model, "--seed", str(seed), "--out", str(folder / "model"), "--overwrite")
                         found.append(100 * bertft("train", chosen.recipe, *files, *options)["test"][chosen.metric])
-                shown = [f"{statistics.mean(f):.1f} ± {statistics.stdev(f):.1f}" for f in scores.values()]
+                spread = [f" ± {statistics.stdev(f):.1f}" if len(f) > 1 else "" for f in scores.values()]
+                shown = [f"{statistics.mean(f):.1f}{more}" for f, more in zip(scores.values(), spread, strict=True)]
                 gains = ", ".join(f"{b - a:+.1f}" for a, b in zip(*scores.values(), strict=True))
                 print(f"| {name} | {rows:,} | {' | '.join(shown)} | {gains} |", flush=True)
 

@@ -105,12 +105,12 @@ def test_replaced_tokens_are_detected_in_eval_and_masks_filled_in_predict(
     assert "generator: a new one" in ran.err
     assert "the head is new" in ran.err
     dev = json.loads(ran.out)["dev"]
-    assert {"loss", "perplexity", "accuracy", "rtd_loss", "rtd_f1"} == {*dev["intervals"]}
+    assert {"loss", "perplexity", "accuracy", "rtd_loss", "rtd_f1", "total_loss"} == {*dev["intervals"]}
     scores = json.loads(cli("eval", tmp_path / "model", "--data", text).out)
     assert {name: scores[name] for name in dev} == dev
     card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "the probability that it was replaced" in card
-    assert "In percent, but for loss and perplexity and rtd_loss" in card
+    assert "In percent, but for loss and perplexity and rtd_loss and total_loss" in card
     (line,) = cli("predict", tmp_path / "model", stdin="Ada lives in [MASK] .\n").out.splitlines()
     (mask,) = json.loads(line)["prediction"]["masks"]
     assert len(mask["candidates"]) == 5
@@ -120,11 +120,14 @@ def test_replaced_tokens_are_detected_in_eval_and_masks_filled_in_predict(
     assert report.code == 0, report.err
 
 
-def test_a_batch_in_parts_is_learnt_as_one(train: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("objective", ["mlm+nsp", "rtd"])
+def test_a_batch_in_parts_is_learnt_as_one(
+    train: Run, objective: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As where memory does not suffice: the loss of a step is the same however it is cut."""
     from bertft.training.trainer import EncoderTrainer
 
-    assert train("mlm+nsp", "whole", "--set", "trainer.max_steps=1").code == 0
+    assert train(objective, "whole", "--set", "trainer.max_steps=1").code == 0
     original = EncoderTrainer.training_step
 
     def halved(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -132,7 +135,7 @@ def test_a_batch_in_parts_is_learnt_as_one(train: Run, tmp_path: Path, monkeypat
         return original(self, *arguments, **named)
 
     monkeypatch.setattr(EncoderTrainer, "training_step", halved)
-    assert train("mlm+nsp", "parts", "--set", "trainer.max_steps=1").code == 0
+    assert train(objective, "parts", "--set", "trainer.max_steps=1").code == 0
     one, two = (json.loads((tmp_path / name / "metrics.json").read_text())["dev"] for name in ("whole", "parts"))
     assert one["loss"] == pytest.approx(two["loss"], abs=2e-2)  # dropout draws other masks
 

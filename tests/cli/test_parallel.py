@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from safetensors.numpy import load_file
 @pytest.fixture
 def still(encoder: Path, tmp_path: Path) -> Path:
     """The tiny encoder without dropout."""
-    copy = Path(shutil.copytree(encoder, tmp_path / "still"))
+    return without_dropout(encoder, tmp_path / "still")
+
+
+def without_dropout(encoder: Path, target: Path) -> Path:
+    copy = Path(shutil.copytree(encoder, target))
     config = json.loads((copy / "config.json").read_text())
     none = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     (copy / "config.json").write_text(json.dumps({**config, **none}))
@@ -61,6 +66,30 @@ def test_two_processes_learn_what_one_does(
     for key in ("ece", "nll"):
         assert one[key] == pytest.approx(two[key], abs=1e-6)
         assert again[key] == pytest.approx(two[key], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_to_detect_what_one_does(
+    shell: Run, base: Callable[[str], Path], train_file: Path, tmp_path: Path
+) -> None:
+    texts = tmp_path / "texts.txt"
+    rows = [line.split("\t")[0] for line in train_file.read_text(encoding="utf-8").splitlines()]
+    texts.write_text("\n".join(" ".join(rows[i : i + 9]) for i in range(0, len(rows), 9)) + "\n", encoding="utf-8")
+    encoder = without_dropout(base("electra"), tmp_path / "still")
+    settings = {
+        "options.objective": "rtd", "options.packing": "lines", "trainer.bf16": "false", "trainer.max_steps": 6,
+        "trainer.learning_rate": 2e-3,
+    }  # fmt: skip
+    command = ["train", "mlm", "--data", texts, "--dev", texts, "--model", encoder, "--device", "cpu"]
+    command += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    for name, more in (("one", ()), ("two", ("--processes", "2"))):
+        ran = shell(*command, "--out", tmp_path / name, *more)
+        assert ran.code == 0, ran.err
+    for file in ("model.safetensors", "generator/model.safetensors"):
+        one, two = (load_file(tmp_path / name / file) for name in ("one", "two"))
+        assert one.keys() == two.keys()
+        for name, weights in one.items():
+            np.testing.assert_allclose(weights, two[name], atol=5e-5)
 
 
 def test_a_fault_is_said_once_and_is_the_exit_code(shell: Run, encoder: Path, tmp_path: Path) -> None:

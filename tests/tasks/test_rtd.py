@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ from bertft.encoders import families, load
 from bertft.errors import ModelError, UsageError
 from bertft.heads import replaced
 from bertft.inference.load import engine
+from bertft.scoring.outcomes import DETECTION
 from bertft.scoring.resampling import units
 from bertft.tasks.base import IGNORED, Objective, WindowSize
-from bertft.tasks.guesses import DETECTION
 from bertft.tasks.mlm import Mlm, MlmOptions
 from bertft.tasks.passages import Passage
 from bertft.text.masking import FIXED, Masking, draws
@@ -106,17 +107,19 @@ def test_a_guess_is_as_frequent_as_it_is_likely() -> None:
     random = np.random.default_rng(0)
     logits = torch.from_numpy(random.normal(0, 2, 12))
     count = 200_000
-    found = replaced.drawn(logits.expand(count, -1), torch.from_numpy(random.random(count)))
+    found = replaced.drawn(logits.expand(count, -1), torch.from_numpy(random.random(count, dtype=np.float32)))
     chances = torch.softmax(logits, 0).numpy()
     seen = np.bincount(found.numpy(), minlength=12)
     assert (abs(seen - count * chances) <= 4 * np.sqrt(count * chances * (1 - chances)) + 1).all()
     assert found.max() < 12
 
 
-def test_a_number_near_one_draws_the_last_likely_token() -> None:
-    logits = torch.tensor([[0.0, 0.0, -1e4]])
-    assert replaced.drawn(logits, torch.tensor([1 - 1e-16])).item() in (1, 2)
-    assert replaced.drawn(logits, torch.tensor([0.0])).item() == 0
+@pytest.mark.parametrize("rows", [1, 1000])
+def test_the_first_and_the_last_number_draw_tokens_that_can_be(rows: int) -> None:
+    logits = torch.tensor([[-1e4, 0.0, 0.0, -1e4]]).expand(rows, -1)
+    highest = torch.full((rows,), float(np.nextafter(np.float32(1), np.float32(0))))
+    assert set(replaced.drawn(logits, highest).tolist()) == {2}
+    assert set(replaced.drawn(logits, torch.zeros(rows)).tolist()) == {1}
 
 
 def test_only_masked_tokens_are_replaced(base: BASE) -> None:
@@ -141,7 +144,7 @@ def test_only_masked_tokens_are_replaced(base: BASE) -> None:
 
 
 def test_the_loss_is_that_of_plain_transformers(base: BASE) -> None:
-    """Of each window by itself, the generator's and the discriminator's own, the second 50 times."""
+    """Of each window by itself: the generator's, and 50 times the discriminator's over as many tokens as masks say."""
     model, rows = model_of(base), drawn(base)
     tried = 0
     for index in range(12):
@@ -157,12 +160,13 @@ def test_the_loss_is_that_of_plain_transformers(base: BASE) -> None:
             found = model(**inputs).logits
         logits, filled = asked.corruption
         ours = losses.loss(OBJECTIVE, logits, labels, count=None, model=model)
-        ours = ours + DETECTION * losses.of_replaced(found, filled, labels, mask, count=None)
+        ours = ours + DETECTION * losses.of_replaced(found, filled, labels, mask, share=0.15, count=None)
         with torch.inference_mode():
             generator = model.bertft_generator(**inputs, labels=labels).loss
             true = (filled.ne(labels) & masked).long()
             detection = model(**{**inputs, "input_ids": filled}, labels=true).loss
-        assert ours.item() == pytest.approx((generator + 50 * detection).item(), abs=1e-4)
+        detection = detection * int(mask.sum()) * 0.15 / int(masked.sum())
+        assert ours.item() == pytest.approx((generator + 50 * detection).item(), rel=1e-5)
     assert tried > 5
 
 
@@ -180,8 +184,9 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(base: BASE) -> None:
                 found = model(**inputs).logits
             logits, filled = asked.corruption
             loss = losses.loss(OBJECTIVE, logits, batch["labels"], count=count, model=model)
-            mask = batch["attention_mask"]
-            (loss + DETECTION * losses.of_replaced(found, filled, batch["labels"], mask, count=count)).backward()
+            labels, mask = batch["labels"], batch["attention_mask"]
+            detection = losses.of_replaced(found, filled, labels, mask, share=0.15, count=count)
+            (loss + DETECTION * detection).backward()
         return {name: value.grad.clone() for name, value in model.named_parameters()}
 
     whole, parts = gradients((*range(12),)), gradients((0, 1, 2), (3, 4, 5, 6, 7, 8), (9, 10, 11))
@@ -244,6 +249,8 @@ def test_scores_are_those_of_definitions(trained: Path) -> None:
         "rtd_f1": f1,
         "total_loss": np.mean(generator) + 50 * log_loss(true, 1 / (1 + np.exp(-np.array(told)))),
     }
+    assert {window.example for window in windows} == {*range(len(examples))}
+    assert sum(guess.detected.tokens for _, guess in pairs) == sum(len(window.input_ids) for window in windows)
     assert scores["replaced"] == sum(true) > 10
     assert 0 < f1 < 1
     for name, value in expected.items():
@@ -290,7 +297,18 @@ def test_both_models_are_plain_ones_and_share_their_embeddings(trained: Path) ->
         torch.testing.assert_close(ours.bertft_generator(input_ids=ids).logits, generator(input_ids=ids).logits)
     for name, value in discriminator.electra.embeddings.named_parameters():
         assert (generator.electra.embeddings.get_parameter(name) == value).all()
-    assert generator.config.hidden_size == discriminator.config.hidden_size // 4
+    heads = generator.config.num_attention_heads
+    assert (generator.config.hidden_size, heads) == (discriminator.config.hidden_size // 4, 1)
+
+
+@pytest.mark.parametrize(("width", "heads"), [(60, 10), (100, 10), (224, 14), (832, 13), (8, 8)])
+def test_a_new_generator_runs_whatever_the_width(width: int, heads: int) -> None:
+    from transformers import ElectraConfig
+
+    sizes = {"hidden_size": width, "num_attention_heads": heads, "embedding_size": 16, "intermediate_size": 32}
+    generator = replaced.new_generator(ElectraConfig(vocab_size=60, num_hidden_layers=1, **sizes))
+    assert generator(input_ids=torch.tensor([[5, 6, 7]])).logits.shape == (1, 3, 60)
+    assert generator.config.hidden_size <= max(heads, width / 2)
 
 
 def test_a_generator_is_taken_from_elsewhere_and_from_the_model_before(
@@ -318,16 +336,31 @@ def test_a_generator_is_taken_from_elsewhere_and_from_the_model_before(
     assert bundle.load_model().bertft_generator.num_parameters() > 0
 
 
-def test_a_generator_with_another_vocabulary_is_refused(base: BASE) -> None:
-    with pytest.raises(ModelError, match="vocabulary of 400 tokens"):
-        load_weights(
-            load.resolve(str(base("electra"))), Mlm(MlmOptions(objective="rtd", generator=str(base("roberta")))).head()
-        )
+def with_head(source: Path, target: Path) -> Path:
+    """Write a masked language model with the encoder and the tokenizer of a directory."""
+    from transformers import AutoModelForMaskedLM
+
+    shutil.copytree(source, target)
+    AutoModelForMaskedLM.from_pretrained(source).save_pretrained(target)
+    return target
 
 
-def test_a_generator_of_another_form_has_embeddings_of_its_own(base: BASE) -> None:
-    head = Mlm(MlmOptions(objective="rtd", generator=str(base("distilbert")))).head()
+@pytest.mark.parametrize("family", ["distilbert", "electra", "bert-uncased"])
+def test_another_model_s_generator_has_embeddings_of_its_own(base: BASE, family: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForMaskedLM
+
+    source = with_head(base(family), tmp_path / "source")
+    if family == "electra":  # that of the encoder, trained a little further
+        other = AutoModelForMaskedLM.from_pretrained(source)
+        with torch.no_grad():
+            other.base_model.embeddings.word_embeddings.weight.add_(0.01)
+        other.save_pretrained(source)
+    head = Mlm(MlmOptions(objective="rtd", generator=str(source))).head()
     model, _ = load_weights(load.resolve(str(base("electra"))), head)
+    plain = AutoModelForMaskedLM.from_pretrained(source)
+    with torch.inference_mode():
+        own = replaced.generator_of(model)(input_ids=torch.tensor([[2, 9, 4, 3]])).logits
+        torch.testing.assert_close(own, plain(input_ids=torch.tensor([[2, 9, 4, 3]])).logits)
     names = [name for name, _ in model.named_parameters() if replaced.is_of_generator(name)]
     assert any("embeddings" in name for name in names)
     ids = torch.tensor([[2, 9, 4, 3]])
@@ -337,7 +370,94 @@ def test_a_generator_of_another_form_has_embeddings_of_its_own(base: BASE) -> No
     assert asked.corruption.filled.shape == (1, 4)
 
 
+def test_an_adapter_of_the_generator_is_merged(base: BASE, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs the extra bertft[peft]")
+    data = tmp_path / "corpus.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    settings = ["peft.method=lora", "peft.merge=false", "trainer.max_steps=4", "trainer.learning_rate=0.05"]
+    recipe = bertft.load_recipe("mlm", [f"model={base('bert-uncased')}", *settings])
+    bertft.train(recipe, data=str(data), dev=str(data), out=str(tmp_path / "adapted"), device="cpu")
+    head = Mlm(MlmOptions(objective="rtd", generator=str(tmp_path / "adapted"))).head()
+    model, _ = load_weights(load.resolve(str(base("electra"))), head)
+    whole = open_bundle(str(tmp_path / "adapted")).load_model()
+    ids = torch.tensor([[2, 9, 4, 3]])
+    with torch.inference_mode():
+        torch.testing.assert_close(replaced.generator_of(model)(input_ids=ids).logits, whole(input_ids=ids).logits)
+
+
+def test_bf16_answers_as_fp32_does(trained: Path) -> None:
+    examples = [Passage(Place("in.txt", 1), "Ada lives in [MASK] .", ((13, 19),))]
+    answers = []
+    for precision in ("fp32", "bf16"):
+        ready = engine(open_bundle(str(trained)), device="cpu", precision=precision)  # type: ignore[arg-type]
+        (answer,), _ = ready.predict(examples)
+        answers.append({one.token: one.score for one in answer.masks[0]})
+    assert answers[0].keys() & answers[1].keys()
+    assert all(answers[1].get(token, 0.0) == pytest.approx(score, abs=2e-2) for token, score in answers[0].items())
+
+
 # -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+def refused(model: Path, generator: Path, *more: str, folder: Path) -> UsageError | ModelError:
+    """Return what a training with a generator is refused with."""
+    data = folder / "corpus.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    settings = [f"model={model}", "options.objective=rtd", f"options.generator={generator}", *more]
+    recipe = bertft.load_recipe("mlm", settings)
+    with pytest.raises((UsageError, ModelError)) as caught:
+        bertft.train(recipe, data=str(data), dev=str(data), out=str(folder / "out"), device="cpu")
+    return caught.value
+
+
+def test_a_generator_with_other_tokens_is_refused_before_training(base: BASE, tmp_path: Path) -> None:
+    assert (
+        "other tokens than the encoder: vocabularies of"
+        in refused(base("electra"), base("roberta"), folder=tmp_path).fact
+    )
+    assert "another vocabulary" in refused(base("electra"), base("mpnet"), folder=tmp_path).fact
+    assert "no directory" in refused(base("electra"), tmp_path / "nothing" / "there" / "at-all", folder=tmp_path).fact
+
+
+def test_a_generator_without_a_head_or_that_is_too_short_is_refused(base: BASE, tmp_path: Path) -> None:
+    assert "no trained head" in refused(base("electra"), base("electra"), folder=tmp_path).fact
+    short = with_head(base("electra"), tmp_path / "short")
+    config = json.loads((short / "config.json").read_text())
+    (short / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
+    assert "reads 16 tokens at once" in refused(base("electra"), short, folder=tmp_path).fact
+
+
+def test_adapters_are_refused(base: BASE, tmp_path: Path) -> None:
+    data = tmp_path / "corpus.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    recipe = bertft.load_recipe("mlm", [f"model={base('electra')}", "options.objective=rtd", "peft.method=lora"])
+    with pytest.raises(UsageError, match="peft: two models"):
+        bertft.train(recipe, data=str(data), dev=str(data), out=str(tmp_path / "out"), device="cpu")
+
+
+@pytest.mark.parametrize("harm", ["missing", "of another kind", "of another vocabulary"])
+def test_a_damaged_generator_is_a_model_error(trained: Path, tmp_path: Path, harm: str) -> None:
+    copy = Path(shutil.copytree(trained, tmp_path / "model"))
+    config = copy / "generator" / "config.json"
+    if harm == "missing":
+        shutil.rmtree(copy / "generator")
+    elif harm == "of another kind":
+        config.write_text(json.dumps({"model_type": "bart", "architectures": ["BartForConditionalGeneration"]}))
+    else:
+        config.write_text(json.dumps({**json.loads(config.read_text()), "vocab_size": 77}))
+    with pytest.raises(ModelError) as caught:
+        open_bundle(str(copy)).load_model()
+    assert {"missing": "needs its generator", "of another kind": "no encoder"}.get(harm, "") in caught.value.fact
+
+
+def test_a_model_is_not_pushed_without_its_generator(trained: Path, tmp_path: Path) -> None:
+    from bertft.bundle.push import push
+
+    copy = Path(shutil.copytree(trained, tmp_path / "model"))
+    (copy / "generator").rename(tmp_path / "elsewhere")
+    (copy / "generator").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=r"generator/config\.json"):
+        push(str(copy), "me/rtd", dry_run=True)
 
 
 def test_families_that_detect_are_those_of_transformers() -> None:
