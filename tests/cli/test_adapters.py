@@ -243,7 +243,7 @@ def test_a_family_without_a_table_wants_names(base: BASE) -> None:
 
 def test_the_default_rate_is_that_of_the_method() -> None:
     assert adapters.learning_rate(None, 5e-5) == 5e-5
-    assert math.isclose(adapters.learning_rate(Peft("lora"), 5e-5), 5e-4)
+    assert math.isclose(adapters.learning_rate(Peft("lora"), 5e-5), 1e-3)
     assert adapters.learning_rate(Peft("ia3"), 5e-5) == 3e-3
 
 
