@@ -48,10 +48,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def imported() -> None:
-    """Keep the garbage collector from what is imported: it would walk through that at the end of each training."""
+    """Import what most tests need, and collect garbage as seldom as the command line does."""
     import torch  # noqa: F401
     from transformers import Trainer  # noqa: F401
 
+    gc.set_threshold(100_000)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kept(imported: None) -> None:
+    """Keep the garbage collector from what has come to stay: it would walk through that at the end of each training."""
     gc.collect()
     gc.freeze()
 

@@ -4,8 +4,9 @@
     python -m tests.bench.objectives --only rtd --epochs 1 --limit 20
 
 The text is WikiText-2: the articles of its validation part to learn from, the first of its test part to measure on.
-The encoders have the embedded one's weights: as it is (BERT), as an ELECTRA, whose layers are BERT's, and as an ALBERT,
-all of whose layers are one, its first. The heads are new, and so is the generator. `before` is measured without a step.
+The encoders have the embedded one's weights: as it is (BERT), as an ELECTRA, whose layers are BERT's, and as an
+ALBERT with as many groups as layers, so that it shares none. The heads are new, and so is the generator. `before` is
+measured without a step.
 """
 
 import argparse
@@ -53,11 +54,12 @@ def encoder(family: str, folder: Path) -> str:
             "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id", "hidden_act",
         )
     }  # fmt: skip
-    config = transformers.AutoConfig.for_model(family, **sizes, embedding_size=sizes["hidden_size"])
+    more = {"num_hidden_groups": sizes["num_hidden_layers"]} if family == "albert" else {}
+    config = transformers.AutoConfig.for_model(family, **sizes, **more, embedding_size=sizes["hidden_size"])
     new = transformers.AutoModel.from_config(config)
     own = old.state_dict()
     if family == "albert":
-        own = {_in_albert(name): value for name, value in own.items() if "layer." not in name or "layer.0." in name}
+        own = {_in_albert(name): value for name, value in own.items()}
         own["encoder.embedding_hidden_mapping_in.weight"] = torch.eye(sizes["hidden_size"])
         own["encoder.embedding_hidden_mapping_in.bias"] = torch.zeros(sizes["hidden_size"])
     told = new.load_state_dict({name: value for name, value in own.items() if name in new.state_dict()}, strict=False)
@@ -71,7 +73,8 @@ def encoder(family: str, folder: Path) -> str:
 
 def _in_albert(name: str) -> str:
     """Return what a weight of BERT is called in ALBERT."""
-    group = "encoder.albert_layer_groups.0.albert_layers.0."
+    layer = re.match(r"encoder\.layer\.(\d+)\.(.*)", name)
+    group, rest = (f"encoder.albert_layer_groups.{layer[1]}.albert_layers.0.", layer[2]) if layer else ("", name)
     for old, new in (
         ("attention.self.", "attention."),
         ("attention.output.", "attention."),
@@ -80,10 +83,9 @@ def _in_albert(name: str) -> str:
         ("output.LayerNorm.", "full_layer_layer_norm."),
         ("pooler.dense.", "pooler."),
     ):
-        if name.removeprefix("encoder.layer.0.").startswith(old):
-            name = name.replace(old, new, 1)
-            break
-    return name.replace("encoder.layer.0.", group)
+        if rest.startswith(old):
+            return group + rest.replace(old, new, 1)
+    return group + rest
 
 
 def train(out: Path, model: str, objective: str, files: dict[str, Path], settings: list[str]) -> dict[str, Any]:

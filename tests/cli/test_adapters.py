@@ -142,7 +142,7 @@ def test_the_share_and_the_rate_are_said(cli: Run, base: BASE, data: Path, tmp_p
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "\ntrainable: " in ran.err
-    assert "learning rate 0.001" in ran.err
+    assert "learning rate 0.002" in ran.err
     assert "known to work" not in ran.err
     resolved = (tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8")
     assert "peft:\n  r: 16\n  alpha: null\n  dropout: 0.0\n  targets: null\n  merge: true\n  method: lora" in resolved

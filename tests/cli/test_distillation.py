@@ -240,7 +240,13 @@ def test_a_student_begins_with_layers_of_the_teacher(
     assert not info["unexpected_keys"]
 
 
-@pytest.mark.parametrize("family", ["distilbert", "electra", "roberta", "modernbert", "mpnet", "deberta", "deberta-v3"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        *("distilbert", "modernbert", "deberta"),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("electra", "roberta", "mpnet", "deberta-v3")),
+    ],
+)
 def test_every_family_can_lose_layers(
     base4: Callable[[str], Path], data: Path, tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
