@@ -247,7 +247,7 @@ def test_the_serving_environment_is_what_its_file_lists(bundle: Path, tmp_path: 
     root = Path(__file__).parents[2]
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv" / "bin" / "python")
-    for what in (("--no-deps", str(root)), ("-r", str(root / "constraints-serve.txt"))):
+    for what in (("-r", str(root / "constraints-serve.txt")), ("--no-deps", str(root))):
         subprocess.run([python, "-m", "pip", "install", "--quiet", *what], check=True, timeout=600)
     there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout.split()
     assert {"torch", "transformers"}.isdisjoint(there)
