@@ -1,6 +1,7 @@
 """What two ideas would add that training does not have: averaged weights (EMA) and R-Drop.
 
     python -m tests.bench.regularised --seeds 3 --results regularised.jsonl    # goes on if interrupted
+    python -m tests.bench.regularised --sets sst2 --rows 1000 --seeds 1
 
 Each set is cut as `data_sets.py` says. `plain` is the model after the last step of the set's recipe. `ema 0.99` and
 `ema 0.999` are that same run's weights averaged over its steps, with a decay that warms up as (1 + t) / (10 + t).
@@ -86,7 +87,7 @@ class RDrop(EncoderTrainer):
         return super()._loss(found, labels, num_items_in_batch)
 
 
-def runs(name: str, seed: int, *, alpha: float, data: Path) -> dict[str, float]:
+def runs(name: str, seed: int, *, alpha: float, data: Path, rows: int | None) -> dict[str, float]:
     """Return the score of each kind of model on one set."""
     chosen = SETS[name]
     scores = {}
@@ -97,7 +98,7 @@ def runs(name: str, seed: int, *, alpha: float, data: Path) -> dict[str, float]:
             last = ["trainer.load_best_model_at_end=false", "trainer.save_strategy=no", "trainer.eval_strategy=no"]
             columns = dict(pair.split("=") for pair in chosen.options[-1].split(",")) if chosen.options else {}
             recipe = recipes.override(recipes.load(chosen.recipe, last), {"seed": seed, "columns": columns})
-            job = plan(recipe, data=files[0], dev=files[1], test=None, format="auto", limit=None, folds=None)
+            job = plan(recipe, data=files[0], dev=files[1], test=None, format="auto", limit=rows, folds=None)
             fit.EncoderTrainer = trainer  # type: ignore[misc]
             trained = fit.fit(job, Path(scratch) / "run", device="cpu", resumable=False)
             tested = read_labelled(job.task, files[-1], use="test", columns=columns or None).examples
@@ -135,6 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sets", nargs="*", choices=SETS, default=["sst2", "banking77", "wnut17"])
+    parser.add_argument("--rows", type=int, help="so many rows to learn from")
     parser.add_argument("--alpha", type=float, default=1.0)
     parser.add_argument("--results", type=Path, default=Path("regularised.jsonl"))
     parser.add_argument("--data", type=Path, default=DATA, help="the folder of the data sets")
@@ -142,10 +144,10 @@ def main() -> None:
     results = [json.loads(line) for line in args.results.read_text().splitlines()] if args.results.exists() else []
     for seed in range(1, args.seeds + 1):
         for name in args.sets:
-            key = {"set": name, "seed": seed, "alpha": args.alpha}
+            key = {"set": name, "seed": seed, "alpha": args.alpha, "rows": args.rows}
             if any(key.items() <= one.items() for one in results):
                 continue
-            results.append({**key, "scores": runs(name, seed, alpha=args.alpha, data=args.data)})
+            results.append({**key, "scores": runs(name, seed, alpha=args.alpha, data=args.data, rows=args.rows)})
             with args.results.open("a") as file:
                 print(json.dumps(results[-1]), file=file)
     print(table(results))
