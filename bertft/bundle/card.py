@@ -213,7 +213,7 @@ def _plain(task: Task[Any, Any, Any], *, adapter: bool = False) -> Iterator[str]
             f"bertft reads up to {task.context:,} sub-tokens before and after each sentence of a document with it "
             "(`options.context`), as in training; what is given to it here without them may be answered otherwise."
         )
-    if head.generator is not None:
+    if head.detects:
         lines.append(
             "They say of each token whether it was replaced. The generator, which fills masks, is "
             f'`AutoModelForMaskedLM.from_pretrained(MODEL, subfolder="{generator.FOLDER}")`, with MODEL\'s tokenizer.'
@@ -236,7 +236,7 @@ def _code(task: Task[Any, Any, Any], *, adapter: bool) -> str:
     elif architecture == "AutoModelForQuestionAnswering":
         given = '"Who lives there?", "Nobody lives there."'
         answer = "tokenizer.decode(inputs.input_ids[0][logits[0].argmax() : logits[1].argmax() + 1])"
-    elif task.head().generator is not None:
+    elif task.head().detects:
         answer = "logits[0].sigmoid().tolist()  # one a token: the probability that it was replaced"
     elif architecture in ("AutoModelForMaskedLM", "AutoModelForPreTraining"):
         given = 'f"A {tokenizer.mask_token}."'

@@ -52,7 +52,7 @@ def push(
     found = contents(directory)
     bundle = open_bundle(model)
     needed = [*NEEDED]
-    if bundle.task.head().generator is not None:
+    if bundle.task.head().detects:
         needed += [f"{generator.FOLDER}/{name}" for name in generator.FILES]
     if missing := [name for name in needed if name not in found.files and not _is_sharded(name, found)]:
         why = f": {found.left_out[missing[0]]}" if missing[0] in found.left_out else ""

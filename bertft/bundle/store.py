@@ -60,7 +60,7 @@ class Bundle:
     def load_model(self) -> Any:
         """Load the weights: a transformers model in fp32 and eval mode. Raises ModelError where it has no such head."""
         head = self.task.head()
-        if head.generator is not None and not generator.stands_in(Path(self.checkpoint.location)):
+        if head.detects and not generator.stands_in(Path(self.checkpoint.location)):
             files = " and ".join(f"{generator.FOLDER}/{name}" for name in generator.FILES)
             raise ModelError(f"the model needs its generator, {files}", place=self.checkpoint.name)
         model, kept = load_weights(self.checkpoint, head)
@@ -77,7 +77,7 @@ def load_weights(checkpoint: Checkpoint, head: Head) -> tuple[Any, bool]:
     from bertft import heads
 
     model, kept = load.load_model(checkpoint, head.architecture, head.labels, head.problem_type)
-    heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary and head.generator is None)
+    heads.attach(model, pooling=head.pooling, crf=head.crf, vocabulary=head.vocabulary and not head.detects)
     if head.generator is not None:
         generator.put_beside(model, checkpoint, head.generator)
     directory = Path(checkpoint.location)

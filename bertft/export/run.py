@@ -167,7 +167,7 @@ class _Exporter:
         parameters = reference.parameters()
         self._export = replace(self._export, decoding=sorted(parameters))
         self._export.save(parameters)
-        exact = self._bundle.task.head().generator is not None  # in bf16, probabilities hardly add up
+        exact = self._bundle.task.head().detects  # in bf16, probabilities hardly add up
         tried = [one for one in _plain() if not (exact and one.dtype == "bf16") and self._agrees(one, reference)]
         if not tried:
             raise ModelError("no engine gives the model's logits: it cannot be exported", place=folder.parent)
@@ -213,7 +213,7 @@ class _Exporter:
         self, reference: Backend, backend: Backend, windows: Sequence[Window]
     ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
         """Yield two backends' logits of each window; of a detector of replaced tokens where both read the same."""
-        detects = self._bundle.task.head().generator is not None
+        detects = self._bundle.task.head().detects
         for window in windows:
             one, other = (each.logits([window])[0] for each in (reference, backend))
             if detects and window.target is not None:  # in the second row are the ids that were read
@@ -263,7 +263,7 @@ class _Exporter:
     def _metric(self) -> str:
         task = self._bundle.task
         # of a detector the first is its generator's
-        return task.headline[0] if task.head().generator is None else task.best_metric
+        return task.best_metric if task.head().detects else task.headline[0]
 
     def _score(self, backend: Backend) -> float:
         """Return the task's metric on the data."""
@@ -303,7 +303,7 @@ def _random_batches(bundle: Bundle) -> list[list[Window]]:
         rows = random.integers(0, bundle.tokenizer.backend.get_vocab_size(), shape).tolist()
         head = bundle.task.head()
         owned = range(0, length, _OWNED_EVERY) if head.vocabulary else ()
-        target = None if head.generator is None else [0] * len(owned)  # which asks for both models
+        target = [0] * len(owned) if head.detects else None  # which asks for both models
         batches.append([Window(i, row, [0] * length, target, owned) for i, row in enumerate(rows)])
     return batches
 

@@ -194,6 +194,11 @@ class Head:
     it has a target, two stand before them: for each token the output that it was replaced, and the ids that were read,
     then 0."""
 
+    @property
+    def detects(self) -> bool:
+        """Whether the model tells which tokens were replaced."""
+        return self.generator is not None
+
 
 Loss = Literal["tokens", "classes", "labels", "values", "spans", "crf", "masked"]
 Pooling = Literal["cls", "mean", "attention"]

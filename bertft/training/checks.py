@@ -219,7 +219,7 @@ def _check_model(task: Task[Any, Any, Any], path: str, examples: Sequence[Any], 
     checkpoint = load.resolve(recipe.starts_from, allow_pickle=True)  # no weights are read
     encoder = stored.read(checkpoint, presplit=task.presplit)
     head = task.head()
-    families.check_objective(encoder.settings, head.told, detects=head.generator is not None)
+    families.check_objective(encoder.settings, head.told, detects=head.detects)
     generator.check(head, recipe, encoder.subwords, allow_pickle=True)
     window = store.default_window(
         encoder, recipe.options["window"], recipe.options["stride"], reserved=adapters.reserved(recipe.adapters)

@@ -196,7 +196,7 @@ def plan(
     encoder = encoder or Encoder.load(recipe, presplit=task.presplit, allow_pickle=allow_pickle)
     extra: Labelled | None = None
     head = task.head()
-    families.check_objective(encoder.config, head.told, detects=head.generator is not None)
+    families.check_objective(encoder.config, head.told, detects=head.detects)
     generator.check(head, recipe, encoder.tokenizer.subwords, allow_pickle=allow_pickle)
     if teacher is not None:
         teacher.check(task, encoder)

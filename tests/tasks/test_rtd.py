@@ -43,6 +43,13 @@ OBJECTIVE = Objective("masked", share=0.15, detects=True)
 SENTENCES = [" ".join(word for word, _ in sentence) for sentence in tiny.sentences()]
 
 
+def corpus(folder: Path) -> Path:
+    """Write the sentences as a corpus, and return the file."""
+    data = folder / "corpus.jsonl"
+    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    return data
+
+
 def passages(*texts: str) -> list[Passage]:
     return [Passage(Place("corpus.txt", line), text) for line, text in enumerate(texts, 1)]
 
@@ -201,8 +208,7 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(base: BASE) -> None:
 @pytest.fixture(scope="module")
 def trained(base: BASE, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rtd")
-    data = folder / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    data = corpus(folder)
     settings = {
         "model": base("electra"), "options.objective": "rtd", "options.packing": "lines", "trainer.num_train_epochs": 8,
         "trainer.learning_rate": 5e-3, "trainer.per_device_train_batch_size": 8, "trainer.eval_strategy": "no",
@@ -316,8 +322,7 @@ def test_a_generator_is_taken_from_elsewhere_and_from_the_model_before(
 ) -> None:
     from safetensors.torch import load_file
 
-    data = tmp_path / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    data = corpus(tmp_path)
     still = ["trainer.learning_rate=0", "trainer.weight_decay=0", "trainer.max_steps=1", "options.objective=rtd"]
     ways = {
         "named": ["--set", f"model={base('electra')}", f"options.generator={trained / 'generator'}"],
@@ -372,8 +377,7 @@ def test_another_model_s_generator_has_embeddings_of_its_own(base: BASE, family:
 
 def test_an_adapter_of_the_generator_is_merged(base: BASE, tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs the extra bertft[peft]")
-    data = tmp_path / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    data = corpus(tmp_path)
     settings = ["peft.method=lora", "peft.merge=false", "trainer.max_steps=4", "trainer.learning_rate=0.05"]
     recipe = bertft.load_recipe("mlm", [f"model={base('bert-uncased')}", *settings])
     bertft.train(recipe, data=str(data), dev=str(data), out=str(tmp_path / "adapted"), device="cpu")
@@ -399,11 +403,10 @@ def test_bf16_answers_as_fp32_does(trained: Path) -> None:
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
 
-def refused(model: Path, generator: Path, *more: str, folder: Path) -> UsageError | ModelError:
+def refused(model: Path, generator: Path, *, folder: Path) -> UsageError | ModelError:
     """Return what a training with a generator is refused with."""
-    data = folder / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
-    settings = [f"model={model}", "options.objective=rtd", f"options.generator={generator}", *more]
+    data = corpus(folder)
+    settings = [f"model={model}", "options.objective=rtd", f"options.generator={generator}"]
     recipe = bertft.load_recipe("mlm", settings)
     with pytest.raises((UsageError, ModelError)) as caught:
         bertft.train(recipe, data=str(data), dev=str(data), out=str(folder / "out"), device="cpu")
@@ -428,8 +431,7 @@ def test_a_generator_without_a_head_or_that_is_too_short_is_refused(base: BASE, 
 
 
 def test_adapters_are_refused(base: BASE, tmp_path: Path) -> None:
-    data = tmp_path / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    data = corpus(tmp_path)
     recipe = bertft.load_recipe("mlm", [f"model={base('electra')}", "options.objective=rtd", "peft.method=lora"])
     with pytest.raises(UsageError, match="peft: two models"):
         bertft.train(recipe, data=str(data), dev=str(data), out=str(tmp_path / "out"), device="cpu")
@@ -474,8 +476,7 @@ def test_families_that_detect_are_those_of_transformers() -> None:
 
 @pytest.mark.parametrize("family", ["bert-uncased", "albert", "roberta"])
 def test_others_are_refused(base: BASE, family: str, tmp_path: Path) -> None:
-    data = tmp_path / "corpus.jsonl"
-    data.write_text("".join(json.dumps({"text": text}) + "\n" for text in SENTENCES), encoding="utf-8")
+    data = corpus(tmp_path)
     recipe = bertft.load_recipe("mlm", [f"model={base(family)}", "options.objective=rtd"])
     with pytest.raises(UsageError, match="no head for rtd, which electra has"):
         bertft.train(recipe, data=str(data), dev=str(data), out=str(tmp_path / "out"), device="cpu")
