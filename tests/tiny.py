@@ -87,9 +87,15 @@ def _wordpiece(
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.train_from_iterator(
-        _corpus(), trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(specials), show_progress=False)
-    )
+    # the trainer meets words in an order by chance, which numbers what it merges, and merges the first of equals
+    letters = sorted(set(tokenizer.normalizer.normalize_str("".join(_corpus()))) - {" "})
+    pieces = [*specials, *letters, *(f"##{letter}" for letter in letters)]
+    trainer = trainers.WordPieceTrainer(vocab_size=300, special_tokens=pieces, show_progress=False)
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer, learner.pre_tokenizer = tokenizer.normalizer, tokenizer.pre_tokenizer
+    learner.train_from_iterator(_corpus(), trainer)
+    tokenizer.model = models.WordPiece(learner.get_vocab(), unk_token="[UNK]")
+    tokenizer.add_special_tokens(list(specials))
     tokenizer.post_processor = processors.TemplateProcessing(
         single=template[0],
         pair=template[1],
@@ -151,6 +157,13 @@ def _unigram(
         vocab_size=250, special_tokens=specials, unk_token=unk, show_progress=False, max_piece_length=8
     )
     tokenizer.train_from_iterator([*_corpus(), *texts], trainer)
+    learnt = dict(json.loads(tokenizer.to_str())["model"]["vocab"])
+    for name in specials:
+        del learnt[name]
+    # the trainer's sums differ in their last digits from run to run
+    pieces = sorted((round(-score, 2), piece) for piece, score in learnt.items())
+    vocabulary = [*((name, 0.0) for name in specials), *((piece, -score) for score, piece in pieces)]
+    tokenizer.model = models.Unigram(vocabulary, unk_id=specials.index(unk))
     ids = {name: tokenizer.token_to_id(name) for name in specials}
     tokenizer.post_processor = processors.TemplateProcessing(single=single, pair=pair, special_tokens=list(ids.items()))
     return tokenizer

@@ -321,7 +321,8 @@ def test_planted_label_errors_are_found(base: Callable[[str], Path], tmp_path: P
     for (_, path), rows in zip(files.items(), (learnt, held), strict=True):
         path.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
     settings = {"num_train_epochs": 12, "learning_rate": 5e-3, "eval_strategy": "no", "save_strategy": "no"}
-    recipe = load("classify", [f"model={base('bert-uncased')}", *(f"trainer.{k}={v}" for k, v in settings.items())])
+    keys = [f"model={base('bert-uncased')}", "options.pooling=mean", *(f"trainer.{k}={v}" for k, v in settings.items())]
+    recipe = load("classify", keys)
     train(recipe, data=str(files["learnt"]), out=str(tmp_path / "model"), device="cpu")
     found = errors(str(tmp_path / "model"), str(files["held"]), show=400, device="cpu")["label_errors"]["shown"]
     rows_found = [int(one["place"].rpartition(":")[2]) - 1 for one in found]
