@@ -264,14 +264,16 @@ class Qa:
     def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Best]:
         width = max(len(window.owned) for window in windows)
         scores = np.full((len(windows), width, 2), -np.inf)  # (windows, context tokens, start and end)
-        characters = np.full((len(windows), width, 2), -1, dtype=np.intc)
-        for i, (window, one) in enumerate(zip(windows, logits, strict=True)):
+        characters = np.full((len(windows), 2 * width), -1, dtype=np.intc)
+        for window, one, own, spans in zip(windows, logits, scores, characters, strict=True):
             if count := len(window.owned):
-                scores[i, :count] = one[window.owned[0] : window.owned[0] + count]
-                characters[i, :count] = np.asarray(window.spans, dtype=np.intc).reshape(-1, 2)
+                own[:count] = one[window.owned[0] : window.owned[0] + count]
+                spans[: 2 * count] = window.spans
+        characters = characters.reshape(scores.shape)
         scores[characters < 0] = -np.inf
+        start, end = np.ascontiguousarray(np.moveaxis(scores, 2, 0))
         longest, count = self.options.max_answer_length, self.options.n_best
-        window_of, first, last, found = best_spans(scores[..., 0], scores[..., 1], longest=longest, count=count)
+        window_of, first, last, found = best_spans(start, end, longest=longest, count=count)
         starts, ends = characters[window_of, first, 0].tolist(), characters[window_of, last, 1].tolist()
         ranked, totals = found.tolist(), log_sums(found, window_of, len(windows)).tolist()
         nulls = [float(one[0, 0]) + float(one[0, 1]) for one in logits]

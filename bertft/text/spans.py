@@ -84,34 +84,44 @@ def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tup
     A score is `starts[window, first] + ends[window, last]`, both (windows, tokens), of at most `longest` tokens; spans
     of -inf are none. Windows in order, in each the best first; of equal ones the earlier and shorter.
 
-    The spans of a window begin at the `count` tokens whose best span is best, and are no worse than the worst of those:
-    any other is worse than that many. So the pairs that are looked at are `count * longest` a window, ties aside.
+    The spans of a window begin at the `count` tokens whose best span is best: any other is worse than that many. So the
+    pairs that are looked at are `count * longest` a window, ties aside.
     """
     windows, tokens = starts.shape
     longest = min(longest, tokens)
     if not windows or not longest:
         nothing = np.zeros(0, dtype=np.intp)
         return nothing, nothing, nothing, np.zeros(0)
-    padded = np.concatenate((ends, np.full((windows, longest - 1), -np.inf)), axis=1)
+    width = tokens + longest - 1
+    padded = np.full((windows, width), -np.inf)
+    padded[:, :tokens] = ends
     highest = padded.copy()  # of the ends from a token on, as many as `reach` of them
     reach = 1
     while reach < longest:
         step = min(reach, longest - reach)
-        highest[:, :-step] = np.maximum(highest[:, :-step], highest[:, step:])
+        np.maximum(highest[:, :-step], highest[:, step:], out=highest[:, :-step])
         reach += step
     highest = starts + highest[:, :tokens]  # the best span that begins at each token
-    least = np.full((windows, 1), np.finfo(np.float64).min)
-    if count < tokens:
-        least = np.maximum(least, np.partition(highest, -count, axis=1)[:, -count, None])
-    window, first = np.nonzero(highest >= least)  # (begins,) each
-    scores = starts[window, first][:, None] + padded[window[:, None], first[:, None] + np.arange(longest)]
-    begin, more = np.nonzero(scores >= least[window])  # (candidates,) each, those of a window in order
-    window, first, found = window[begin], first[begin], scores[begin, more]
+    chosen = highest >= _nth(highest, count)
+    most = max(1, int(chosen.sum(axis=1).max()))  # ties are more than `count`
+    begins = np.argsort(~chosen, axis=1, kind="stable")[:, :most]  # (windows, begins): the chosen ones in order
+    rows = np.arange(windows)[:, None]
+    lasts = (begins + rows * width)[:, :, None] + np.arange(longest)
+    scores = (starts[rows, begins][:, :, None] + padded.ravel()[lasts]).reshape(windows, -1)
+    spans = np.flatnonzero(scores >= _nth(scores, count))
+    window, first, more = np.unravel_index(spans, lasts.shape)
+    found, first = scores.ravel()[spans], begins[window, first]
     order = np.lexsort((-found, window))
     sizes = np.bincount(window, minlength=windows)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     kept = order[rank < count]
     return window[kept], first[kept], first[kept] + more[kept], found[kept]
+
+
+def _nth(values: Floats, n: int) -> Floats:
+    """Return the n-th highest value of each row, (rows, 1), or the lowest of fewer; never -inf."""
+    n = min(n, values.shape[1])
+    return np.maximum(np.partition(values, -n, axis=1)[:, -n, None], np.finfo(np.float64).min)
 
 
 def log_sums(scores: Floats, window: Indices, windows: int) -> Floats:

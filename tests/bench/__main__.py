@@ -15,6 +15,7 @@ attention (Kaplan et al. 2020, "Scaling Laws", table 1: forward times three). Pa
 """
 
 import argparse
+import gc
 import json
 import os
 import platform
@@ -332,6 +333,7 @@ def answers(bench: Bench) -> None:
     from datasets import Dataset
 
     from bertft.encoders import load
+    from bertft.inference.engine import BATCH_TOKENS
     from bertft.inference.evaluate import read_labelled
     from bertft.tasks import task_class
     from bertft.tasks.base import WindowSize
@@ -363,13 +365,18 @@ def answers(bench: Bench) -> None:
         features.append({**inside, "example_id": str(window.example)})
     ways = {"example, on lists": features, "example": Dataset.from_list(features)}  # which is what run_qa.py has
     sides: dict[str, list[float]] = {side: [] for side in ("bertft", *ways)}
+    gc.freeze()  # what both sides are given is not to be searched for garbage while either is timed
     for _ in range(max(2, bench.repeats)):
         started = time.perf_counter()
         by_example: list[list[Any]] = [[] for _ in examples]
-        for at in range(0, len(windows), 21):
-            some = windows[at : at + 21]
-            for window, summary in zip(some, task.reduce(some, logits[at : at + 21]), strict=True):
+        order = np.argsort([-len(window.input_ids) for window in windows], kind="stable").tolist()
+        while order:  # the batches of a GPU, as the engine makes them
+            size = BATCH_TOKENS["cuda"] // len(windows[order[0]].input_ids)
+            some = [windows[i] for i in order[:size]]
+            summaries = task.reduce(some, [logits[i] for i in order[:size]])
+            for window, summary in zip(some, summaries, strict=True):
                 by_example[window.example].append(summary)
+            del order[:size]
         replies = [task.decode(example, parts) for example, parts in zip(examples, by_example, strict=True)]
         pairs = zip(examples, replies, strict=True)
         own = [task.render(example, reply, scores=False)["answer"] or "" for example, reply in pairs]
