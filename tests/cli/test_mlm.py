@@ -161,6 +161,7 @@ def test_an_export_fills_masks_and_has_the_same_scores(cli: Run, adapted: Path, 
         assert scores["loss"] == pytest.approx(dev["loss"], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_int8_is_left_out_where_the_loss_grows(cli: Run, adapted: Path, text: Path, tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason="needs the extra bertft[export]")
     copy = shutil.copytree(adapted, tmp_path / "model")

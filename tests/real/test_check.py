@@ -62,7 +62,10 @@ SETS: dict[Name, tuple[str, tuple[str | None, ...], dict[str, str], set[str]]] =
 }
 
 
-@pytest.mark.parametrize("name", SETS)
+LONG = ("bc5cdr-iobes", "goemotions")  # as another set is, and ten seconds long
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in SETS])
 def test_what_is_warned_of_in_published_data_is_so(name: Name, shared: Path) -> None:
     recipe, files, columns, known = SETS[name]
     data, dev, test = [str(shared / "data" / name / file) if file else None for file in (*files, None, None)][:3]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -380,13 +377,9 @@ def test_a_whole_number_keeps_all_of_its_digits(number: int) -> None:
 
 
 def test_the_trainer_fields_are_those_of_transformers() -> None:
-    program = (
-        "import dataclasses, json; from transformers import TrainingArguments;"
-        "print(json.dumps([field.name for field in dataclasses.fields(TrainingArguments)]))"
-    )
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert set(trainer_fields()) == set(json.loads(done.stdout))
+    from transformers import TrainingArguments
+
+    assert set(trainer_fields()) == {field.name for field in dataclasses.fields(TrainingArguments)}
 
 
 @pytest.mark.parametrize(
