@@ -166,6 +166,16 @@ def save(model: Any, directory: Path) -> None:
     config.save_pretrained(str(folder))
 
 
+def prefix_of(directory: Path) -> int:
+    """Return how many positions the prefix in a model's directory takes, 0 where it has none that can be read."""
+    try:
+        stored = json.loads((directory / FOLDER / _CONFIG).read_text(encoding="utf-8"))
+        tokens = stored["num_virtual_tokens"] if stored["peft_type"] == "PREFIX_TUNING" else 0
+    except (OSError, ValueError, KeyError, TypeError):  # `put_own` says what is wrong
+        return 0
+    return tokens if type(tokens) is int else 0
+
+
 def put_own(model: Any, directory: Path) -> None:
     """Merge what `save` wrote into `directory`, if it did, into the plain model; a prefix is put on it.
 

@@ -43,6 +43,10 @@ def keep(model: Any, layers: Sequence[int]) -> None:
         raise UsageError(f"--model teacher: {config.model_type} has no list of {depth} layers to choose from")
     name, found = lists[0]  # those after it are of parts of a layer
     kept = torch.nn.ModuleList(found[layer] for layer in layers)
+    for index, layer in enumerate(kept):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):  # where a prefix's keys and values are looked up
+                module.layer_idx = index  # type: ignore[assignment]
     owner = body.get_submodule(name.rpartition(".")[0])
     setattr(owner, name.rpartition(".")[2], kept)
     config.num_hidden_layers = len(layers)

@@ -94,9 +94,14 @@ def check_objective(config: Any, told: Told | None, *, detects: bool = False) ->
     )
 
 
+def width(config: Any) -> int | None:
+    """Return how many numbers an encoder has for a token; None where its configuration does not say."""
+    return getattr(config, "hidden_size", None) or getattr(config, "dim", None)
+
+
 def learning_rate(config: Any) -> float:
     """Return the learning rate to start from when the recipe leaves it open."""
-    width = getattr(config, "hidden_size", None) or getattr(config, "dim", None) or 0
-    if width and width <= SMALL_WIDTH:
+    wide = width(config) or 0
+    if wide and wide <= SMALL_WIDTH:
         return SMALL_LEARNING_RATE
-    return CAREFUL_LEARNING_RATE if width >= LARGE_WIDTH or config.model_type in _CAREFUL else BASE_LEARNING_RATE
+    return CAREFUL_LEARNING_RATE if wide >= LARGE_WIDTH or config.model_type in _CAREFUL else BASE_LEARNING_RATE

@@ -21,7 +21,7 @@ from bertft.bundle.exported import FOLDER, GRAPHS, Dtype, EngineName, Export, in
 from bertft.bundle.store import MANIFEST, Bundle, open_bundle
 from bertft.console import ERRORS, say, shown, warn
 from bertft.data import formats
-from bertft.errors import GateError, ModelError, UsageError
+from bertft.errors import GateError, ModelError, OutputError, UsageError
 from bertft.export import quantize
 from bertft.inference.batches import inputs
 from bertft.inference.engine import Backend, Engine
@@ -101,7 +101,7 @@ def export(
         found = _Exporter(bundle, partial, examples, max_drop).run(int8=int8)
         _publish(partial, final)
     except OSError as error:
-        raise ModelError(f"cannot write the export: {error.strerror}", place=error.filename or target) from None
+        raise OutputError.of(error, error.filename or target) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return {"model": str(target), **found}
@@ -236,11 +236,17 @@ class _Exporter:
                 return
 
     def _fastest(self, tried: Sequence[_Candidate]) -> _Candidate:
-        """Return the fastest candidate that keeps the score; fp32 is the model itself, and does in any case."""
+        """Return the fastest candidate that keeps the score, else fp32, which is the model itself.
+
+        Raises ModelError where none keeps it, and fp32 was left out.
+        """
         for candidate in sorted(tried, key=lambda candidate: -candidate.speed):
             if self._holds(candidate):
                 return candidate
-        return next(candidate for candidate in tried if candidate.dtype == "fp32")
+        exact = next((candidate for candidate in tried if candidate.dtype == "fp32"), None)
+        if exact is None:
+            raise ModelError("no engine keeps the score: it cannot be exported", place=self._bundle.checkpoint.name)
+        return exact
 
     def _figures(self, candidate: _Candidate) -> dict[str, Any]:
         """Return what was found of a candidate; `kept` where it was held against the data."""

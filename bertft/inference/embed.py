@@ -8,16 +8,18 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import override
 
-from bertft.bundle.store import Bundle
+from bertft.bundle.store import MANIFEST, Bundle, open_bundle
 from bertft.console import say
 from bertft.data.row import Row
-from bertft.encoders import load, sentences
+from bertft.encoders import adapters, load, sentences
+from bertft.encoders.families import bf16_safe
 from bertft.encoders.sentences import TokenPooling
 from bertft.errors import DataError, OutputError, UsageError
 from bertft.inference.engine import BATCH_TOKENS, LOOK_AHEAD, Engine
@@ -124,6 +126,7 @@ def _bundle(model: str, options: Options, *, pooling: TokenPooling | None, norma
     chosen = pooling or stated.pooling
     unit = stated.normalize if normalize is None else normalize
     length = min(tokenizer.max_length, stated.max_length or tokenizer.max_length)
+    length -= adapters.prefix_of(Path(checkpoint.location))
     by = "as its modules.json says" if stated.stated else "as asked for" if pooling else "by default"
     how = f"the {chosen} of the tokens" if chosen != "cls" else "the first token"
     say(f"{checkpoint.name}: {how}, {by}{', normalised' if unit else ''}; {length} tokens of a text are read")
@@ -140,8 +143,16 @@ def _engine(bundle: Bundle, options: Options) -> Engine:
     bf16 = options.precision == "bf16"
     if bf16 and not native_bf16(device):
         raise UsageError(f"--precision bf16: {device} has no bf16 of its own", help="leave it out: fp32 is the default")
-    model: Any = load.load_encoder(bundle.checkpoint)
-    model.to(device)
+    if bf16 and not bf16_safe(load.load_config(bundle.checkpoint)):
+        raise UsageError("--precision bf16: this family cannot run in it", help="leave it out: fp32 is the default")
+    directory = Path(bundle.checkpoint.location)
+    if (directory / MANIFEST).is_file() and (directory / adapters.FOLDER).is_dir():  # for the model with its head
+        whole = open_bundle(str(directory), allow_pickle=options.allow_pickle).load_model()
+        whole.to(device)
+        model: Any = whole.base_model
+    else:
+        model = load.load_encoder(bundle.checkpoint)
+        model.to(device)
     described = describe(device, "bf16" if bf16 else "fp32")
     say(f"using {described}")
     backend = TorchBackend(model, bundle.tokenizer.pad, bf16)
@@ -190,6 +201,7 @@ class _Parquet:
         self._scratch = scratch
         self._field = field
         self._writer: Any = None
+        self._names: list[str] = []
 
     def add(self, rows: Sequence[Row], vectors: Sequence[Vector]) -> None:
         import pyarrow as pa
@@ -197,18 +209,23 @@ class _Parquet:
 
         width = len(vectors[0])
         column = pa.FixedSizeListArray.from_arrays(pa.array(np.concatenate(vectors), pa.float32()), width)
+        if self._field in rows[0].values:
+            fact = f"the record has a field {self._field!r} already"
+            raise DataError(fact, place=rows[0].place, help="`--field NAME` writes the vector to another")
+        advice = "`--to jsonl` takes records of any kind"
+        self._names = self._names or [*rows[0].values]
+        for row in rows:  # pyarrow would leave out what the first record has not
+            if more := row.values.keys() - set(self._names):
+                fact = f"the record has a field {min(more)!r}, which the first one has not"
+                raise DataError(fact, place=row.place, help=advice)
         try:
             schema = self._writer.schema.remove(len(self._writer.schema) - 1) if self._writer else None
             table = pa.Table.from_pylist([dict(row.values) for row in rows], schema=schema)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            advice = "`--to jsonl` takes records of any kind"
+            table = table.append_column(self._field, column)
+            self._writer = self._writer or pq.ParquetWriter(self._scratch, table.schema)
+            self._writer.write_table(table)
+        except (pa.ArrowException, OverflowError, UnicodeError) as error:
             raise DataError(f"the records have no common fields: {error}", place=rows[0].place, help=advice) from None
-        if self._field in table.column_names:
-            fact = f"the record has a field {self._field!r} already"
-            raise DataError(fact, place=rows[0].place, help="`--field NAME` writes the vector to another")
-        table = table.append_column(self._field, column)
-        self._writer = self._writer or pq.ParquetWriter(self._scratch, table.schema)
-        self._writer.write_table(table)
 
     def finish(self, out: BinaryIO) -> None:
         if self._writer is None:

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 
 from bertft import heads
-from bertft.encoders.families import bf16_safe
+from bertft.encoders.families import bf16_safe, width
 from bertft.encoders.load import output_layer
 from bertft.errors import ModelError, UsageError
 from bertft.heads import replaced, selection
@@ -133,11 +133,13 @@ class TorchBackend:
             model = replaced.generator_of(model)  # which alone fills masks
         names = [*input_names(model, owned=any(window.owned for window in batch))]
         # The class's own forward: within Trainer, accelerate puts an autocast around the instance's, and evaluation
-        # would not give the scores that the saved fp32 model gives.
+        # would not give the scores that the saved fp32 model gives. An encoder without a head is in no Trainer, and
+        # what hangs on it (a prefix) is run by its call alone.
+        forward = model if model.base_model is model else partial(type(model).forward, model)
         arrays = inputs(batch, self.pad, names)
         tensors = {name: torch.from_numpy(array).to(model.device) for name, array in arrays.items()}
         with torch.autocast(model.device.type, torch.bfloat16, enabled=self.bf16):
-            found = run(partial(type(model).forward, model), model, tensors)
+            found = run(forward, model, tensors)
         given = {name: each.float().cpu().numpy() for name, each in found.items()}
         return by_owner(batch, given) if OWNED in names else by_window(batch, given["logits"])
 
@@ -183,6 +185,23 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+@cache
+def visible(device: str) -> str:
+    """Return `device` as Trainer can use it: of several GPUs it takes the first it sees, so only that one is shown.
+
+    That is for the life of the process, and is to be asked for before anything uses a GPU; who asks again is told the
+    same.
+    """
+    if device.startswith("cuda:") and "LOCAL_RANK" not in os.environ and not torch.cuda.is_initialized():
+        index = device.removeprefix("cuda:")
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        names = [name for name in seen.split(",") if name]
+        if index.isdigit() and index != "0" and (not names or int(index) < len(names)):
+            os.environ["CUDA_VISIBLE_DEVICES"] = names[int(index)] if names else index
+            return "cuda:0"
+    return device
+
+
 def describe(device: torch.device, precision: str) -> str:
     """Return the line that says what the run uses: `cuda:0, NVIDIA H200, bf16`."""
     threads = torch.get_num_threads()
@@ -192,8 +211,7 @@ def describe(device: torch.device, precision: str) -> str:
 
 def gains_from_bf16(config: Any, device: torch.device) -> bool:
     """Say whether a model predicts faster in bf16 there: not where layers are so narrow that casting costs as much."""
-    width = getattr(config, "hidden_size", None) or getattr(config, "dim", None) or 0
-    return width >= _LEAST_BF16_WIDTH and bf16_safe(config) and native_bf16(device)
+    return (width(config) or 0) >= _LEAST_BF16_WIDTH and bf16_safe(config) and native_bf16(device)
 
 
 def for_bf16(model: Any) -> Any:

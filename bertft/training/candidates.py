@@ -62,13 +62,22 @@ class Candidate:
         examples: Sequence[Any],
         *,
         device: str,
+        trained_on: str,
         seconds: float,
         allow_pickle: bool,
     ) -> None:
         """Load it with a new head, and time its answers to some examples; what keeps it from that is its `reason`."""
         try:
             with quietly():
-                self._measure(recipe, task, examples, device=device, seconds=seconds, allow_pickle=allow_pickle)
+                self._measure(
+                    recipe,
+                    task,
+                    examples,
+                    device=device,
+                    trained_on=trained_on,
+                    seconds=seconds,
+                    allow_pickle=allow_pickle,
+                )
         except OutputError:
             raise
         except BertftError as error:
@@ -87,13 +96,14 @@ class Candidate:
         examples: Sequence[Any],
         *,
         device: str,
+        trained_on: str,
         seconds: float,
         allow_pickle: bool,
     ) -> None:
         checkpoint = here.checkpoint(self.name, allow_pickle=allow_pickle)
         here.check_encoder(load.load_config(checkpoint), self.name)
         self.parameters = here.parameters(checkpoint)
-        free = free_bytes(device)
+        free = free_bytes(trained_on)
         if free is not None and (self.parameters or 0) * _TRAINED_BYTES > free:
             needed = f"{(self.parameters or 0) * _TRAINED_BYTES / 1e9:.1f} GB"
             raise ModelError(f"to train it takes {needed} of memory, {free / 1e9:.1f} GB are free")

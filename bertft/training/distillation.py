@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from bertft.bundle import store
 from bertft.console import say
+from bertft.encoders.families import width
 from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError
 from bertft.inference.pytorch import outputs, takes_segments
@@ -38,7 +39,7 @@ class Distillation:
         self.takes_segments = takes_segments(teacher) or self._student_takes_segments
         """Whether one of the two models does."""
         self._hidden: dict[str, torch.Tensor] = {}
-        widths = _width(teacher), _width(student)
+        widths = width(teacher.config), width(student.config)
         self._cosine = settings.hidden if widths[0] == widths[1] else 0.0
         self._asks = bool(settings.alpha or self._cosine)
         if settings.hidden and not self._cosine:
@@ -172,7 +173,3 @@ def _per_item(
     sums = apart.new_zeros((2, len(labels)))  # of the distances, and of the tokens
     sums = sums.index_add(1, owner, torch.stack(((apart * mask).sum(1), mask.sum(1).to(apart.dtype))))
     return (sums[0] / sums[1]).sum() * (labels.numel() / len(labels))
-
-
-def _width(model: Any) -> int | None:
-    return getattr(model.config, "hidden_size", None) or getattr(model.config, "dim", None)

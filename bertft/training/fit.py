@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,15 @@ from bertft.encoders.load import fold_scale
 from bertft.errors import ModelError, UsageError, first_line
 from bertft.heads import replaced
 from bertft.inference.engine import BATCH_TOKENS, Engine
-from bertft.inference.pytorch import TorchBackend, choose_device, describe, native_bf16, out_of_memory, takes_segments
+from bertft.inference.pytorch import (
+    TorchBackend,
+    choose_device,
+    describe,
+    native_bf16,
+    out_of_memory,
+    takes_segments,
+    visible,
+)
 from bertft.recipe import Recipe
 from bertft.text.masking import Masking
 from bertft.training import checkpoints, cpu, layers, parallel, reporters
@@ -95,7 +102,8 @@ def _fit(
     size = f"{replaced.size(model) / 1e6:.3g} M parameters"
     say(f"{job.encoder.checkpoint.name}: {size}; {_of_head(model, kept=kept, told=head.told is not None)}")
     _choose_weights(model, recipe)
-    settings, precision = _with_precision(recipe.trainer, chosen, model.config)
+    configs = [model.config, *([job.teacher.config] if job.teacher is not None else [])]
+    settings, precision = _with_precision(recipe.trainer, chosen, configs)
     if chosen.type == "cpu":
         cpu.speed_up(model)
 
@@ -240,18 +248,24 @@ def _choose_weights(model: Any, recipe: Recipe) -> None:
         say(layers.trainable(model))
 
 
-def _with_precision(trainer: dict[str, Any], device: torch.device, config: Any) -> tuple[dict[str, Any], str]:
-    """Return the settings, with bf16 where they leave it open and device and family have it, and the precision; say it.
+def _with_precision(
+    trainer: dict[str, Any], device: torch.device, configs: Sequence[Any]
+) -> tuple[dict[str, Any], str]:
+    """Return the settings, with bf16 where they leave it open and device and families have it, and the precision.
 
-    Raises UsageError for a precision in which the family cannot be trained.
+    The families are the model's and its teacher's, which runs in the same one; say what is used. Raises UsageError for
+    a precision in which one of them cannot be trained.
     """
     settings = dict(trainer)
+    bf16 = all(map(bf16_safe, configs))
     if not {"bf16", "fp16"} & settings.keys():
-        settings["bf16"] = native_bf16(device) and bf16_safe(config)
+        settings["bf16"] = native_bf16(device) and bf16
     precision = "bf16" if settings.get("bf16") else "fp16" if settings.get("fp16") else "fp32"
-    if (precision == "fp16" and not fp16_safe(config)) or (precision == "bf16" and not bf16_safe(config)):
-        advice = f"`--set trainer.{precision}=false`" + (" (bf16 works)" if bf16_safe(config) else "")
-        raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
+    safe = {"bf16": bf16_safe, "fp16": fp16_safe}.get(precision, lambda _: True)
+    for config in configs:
+        if not safe(config):
+            advice = f"`--set trainer.{precision}=false`" + (" (bf16 works)" if bf16 else "")
+            raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
     say(f"using {describe(device, precision)}")
     return settings, precision
 
@@ -322,15 +336,3 @@ def _settings() -> Iterator[None]:
         yield
     except (ValueError, ImportError, RuntimeError, TypeError) as error:
         raise UsageError(f"the recipe's `trainer:` cannot be used: {' '.join(str(error).split())[:500]}") from error
-
-
-def visible(device: str) -> str:
-    """Return `device` as Trainer can use it: of several GPUs it takes the first it sees, so only that one is shown."""
-    if device.startswith("cuda:") and "LOCAL_RANK" not in os.environ and not torch.cuda.is_initialized():
-        index = device.removeprefix("cuda:")
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        names = [name for name in seen.split(",") if name]
-        if index.isdigit() and index != "0" and (not names or int(index) < len(names)):
-            os.environ["CUDA_VISIBLE_DEVICES"] = names[int(index)] if names else index
-            return "cuda:0"
-    return device

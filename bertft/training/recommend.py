@@ -17,6 +17,7 @@ import torch
 
 from bertft.console import say, warn
 from bertft.errors import ModelError, UsageError, inline
+from bertft.inference.pytorch import visible
 from bertft.recipe import Recipe, check_options
 from bertft.scoring import choice
 from bertft.scoring.intervals import LEVEL
@@ -25,7 +26,6 @@ from bertft.training import parallel, split
 from bertft.training.budget import Budget
 from bertft.training.candidates import Candidate
 from bertft.training.files import part_of, rows_of
-from bertft.training.fit import visible
 from bertft.training.plan import without_evaluation
 from bertft.training.rounds import Rounds, Work, counted
 
@@ -63,8 +63,11 @@ def recommend(
     where = device if budget is None or budget.device == "auto" else budget.device
     if device == "auto" and where.startswith("cuda"):
         device = where
+    same = _index(where) == _index(device)
+    if not same and where.startswith("cuda") and device.startswith("cuda"):
+        fact = f"the budget is of {where}, and the encoders would be trained on {device}"
+        raise UsageError(fact, help="one GPU is used: name the same one, or only that of the budget")
     training_device = visible(device)
-    where = training_device if where == device else where
     task, train, held_out = rows_of(recipe, data=data, dev=dev, format=format, limit=limit)
     dev_rows = split.sample(held_out.examples, _MOST_DEV, seed=recipe.seed, keys=task.group)
 
@@ -75,7 +78,15 @@ def recommend(
         warn(f"the machine is busy (load {load:.1f}, {processors} CPUs): answers take longer than when it is not")
     seconds = _LATENCY * 60 * minutes / len(candidates)
     for one in candidates:
-        one.measure(recipe, task, dev_rows, device=where, seconds=seconds, allow_pickle=allow_pickle)
+        one.measure(
+            recipe,
+            task,
+            dev_rows,
+            device=training_device if same else where,
+            trained_on=training_device,
+            seconds=seconds,
+            allow_pickle=allow_pickle,
+        )
         _judge(one, budget)
     able = [one for one in candidates if one.reason is None]
     if not able and all(one.latency is None for one in candidates):
@@ -109,6 +120,10 @@ def recommend(
         "seconds": round(time.monotonic() - started, 1),
         "candidates": described,
     }
+
+
+def _index(device: str) -> str:
+    return "cuda:0" if device == "cuda" else device
 
 
 def _short(recipe: Recipe) -> Recipe:

@@ -24,7 +24,12 @@ _FIXED = {
     "seed": "`bertft train --seeds N` compares seeds; the best of them is luck",
     "search": "it is this block",
     **dict.fromkeys(
-        ("holdout", "columns", "encoding", "metrics", "trainer.metric_for_best_model", "trainer.greater_is_better"),
+        (
+            *("holdout", "columns", "encoding", "metrics"),
+            *("trainer.metric_for_best_model", "trainer.greater_is_better"),
+            *("options.rank", "options.relevant", "options.unit", "options.scheme", "options.on_bad_tags"),
+            *("options.objective", "options.mlm_probability", "options.whole_word"),
+        ),
         _SAME_DEV,
     ),
 }
@@ -96,7 +101,10 @@ def parse(recipe: Recipe) -> Space:
     problems: list[UsageError] = []
     for key, written in recipe.search.items():
         try:
-            if reason := _FIXED.get(key, _FIXED.get(key.partition(".")[0])):
+            reason = _FIXED.get(key, _FIXED.get(key.partition(".")[0]))
+            if (recipe.task, key) == ("mlm", "model"):
+                reason = "encoders with other vocabularies have other losses"
+            if reason:
                 raise UsageError(f"search.{key} cannot be searched: {reason}")
             way = _way(key, written)
             for value in way.samples():

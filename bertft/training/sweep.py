@@ -24,9 +24,10 @@ from bertft.bundle import card, store
 from bertft.console import ERRORS, detail, say, shown, warn
 from bertft.data import formats
 from bertft.encoders import load
-from bertft.errors import GateError, ModelError, UsageError
+from bertft.errors import BertftError, GateError, ModelError, OutputError, UsageError
 from bertft.inference.evaluate import ExtraMetrics, measure, read_labelled, where_it_fails
 from bertft.inference.load import engine
+from bertft.inference.pytorch import visible
 from bertft.recipe import Recipe, check_options, override
 from bertft.recipe import load as load_recipe
 from bertft.tasks import task_class
@@ -62,8 +63,8 @@ def sweep(
     Returns `{"model": DIR, "recipe": FILE, "metric": NAME, "best": {…}, "trials": […], "dev": {…}, "test": {…}}`; test
     is scored by the best model alone. No trial is begun later than `timeout` minutes from now.
 
-    Raises UsageError, DataError or ModelError, before the first trial, for what cannot be used; GateError where all
-    trials have diverged.
+    Raises UsageError, DataError or ModelError, before the first trial, for what cannot be used; GateError where no
+    trial has a score: each has diverged, or its parameters cannot be trained with.
     """
     wanted = space.parse(recipe)
     plain = check_options(replace(recipe, search={}), task_class(recipe.task).options_class)
@@ -100,8 +101,11 @@ def sweep(
             _trial(found, plain, metric, directory.partial / TRIALS, run, of=trials)
         best = found.best()
         if best is None:
+            rows = found.table()
+            if reason := next((one["reason"] for one in rows if "reason" in one), None):
+                raise GateError(f"none of {len(rows)} trials was trained to its end; one of them: {reason}")
             advice = "a lower learning rate, or a longer warm-up, keeps training from that"
-            raise GateError(f"all {len(found.finished())} trials have diverged", help=advice)
+            raise GateError(f"all {len(rows)} trials have diverged", help=advice)
         with writing(directory.bundle):
             shutil.rmtree(directory.bundle, ignore_errors=True)
             shutil.copytree(directory.partial / TRIALS / str(best.number), directory.bundle)
@@ -136,7 +140,7 @@ def _trial(
     place = RunDirectory(folder / str(trial.number))
     begun = place.partial.exists() or place.target.exists()
     started, before = time.monotonic(), trial.user_attrs.get("seconds", 0.0)
-    score, pruned = None, False
+    score, pruned, reason = None, False, None
     try:
         made = run(override(recipe, params), out=str(place.target), resume=begun, watch=partial(found.judge, trial))
         score = float(made["dev"][metric])
@@ -146,11 +150,19 @@ def _trial(
         say(f"trial {trial.number} falls behind the others: it is not trained to its end")
     except GateError as error:
         warn(f"trial {trial.number}: {error.fact}")
+    except OutputError:
+        raise
+    except BertftError as error:  # the recipe itself has passed: it is what this trial tries
+        reason = error.fact
+        warn(f"trial {trial.number} cannot be trained: {reason}")
     finally:
         trial.set_user_attr("seconds", before + time.monotonic() - started)
-    found.end(trial, score, pruned=pruned)
+    if reason is None:
+        found.end(trial, score, pruned=pruned)
+    else:
+        found.fail(trial, reason)
     best = found.best()
-    for old in folder.iterdir():
+    for old in folder.iterdir() if folder.is_dir() else ():
         if best is None or old.name != str(best.number):
             shutil.rmtree(old, ignore_errors=True)
             detail(f"removed: {old}")
@@ -163,7 +175,7 @@ def _test(model: Path, path: str, *, format: str, limit: int | None, device: str
     rows = read_labelled(
         bundle.task, path, use="test", format=kind, encoding=recipe.encoding, columns=recipe.columns, limit=limit
     )
-    ready = engine(bundle, device=device, backend="torch", measuring=True)
+    ready = engine(bundle, device=visible(device), backend="torch", measuring=True)
     pairs, _ = ready.evaluate(rows.examples)
     scores = {**measure(bundle.task, pairs), **extra.score(bundle.task, pairs)}
     metrics = {**store.read_metrics(model), "test": scores}
@@ -175,7 +187,7 @@ def _test(model: Path, path: str, *, format: str, limit: int | None, device: str
         bundle.task,
         {name: metrics[name] for name in ("dev", "test")},
         infos,
-        checkpoint=load.resolve(recipe.model),
+        checkpoint=load.resolve(recipe.starts_from),
         window=bundle.window,
         computed=bundle.manifest["computed"],
         details=where_it_fails(ready, pairs),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertft import digest
 from bertft.bundle import store
 from bertft.bundle.store import Bundle
-from bertft.encoders import load
+from bertft.encoders import adapters, load
 from bertft.encoders.families import max_positions
 from bertft.errors import UsageError, inline
 from bertft.recipe import TEACHER, Distill, Recipe
@@ -79,6 +80,8 @@ class Teacher:
                 help="name an encoder with the teacher's vocabulary, or `--model teacher`",
             )
         longest = max_positions(self.config)
+        if longest is not None:
+            longest -= adapters.prefix_of(Path(self.bundle.checkpoint.location))
         if longest is not None and encoder.window.length > longest:
             raise UsageError(
                 f"--teacher: {name} reads {longest} tokens at once, and the student {encoder.window.length}",

@@ -78,6 +78,8 @@ class Trials:
     def copy(self, trial: Trial, other: FrozenTrial) -> None:
         """End a trial as the other one did."""
         trial.set_user_attr("same_as", other.user_attrs.get("same_as", other.number))
+        if "reason" in other.user_attrs:
+            trial.set_user_attr("reason", other.user_attrs["reason"])
         if other.state is TrialState.COMPLETE:
             self.study.tell(trial, other.value)
         else:
@@ -89,6 +91,11 @@ class Trials:
             trial.report(score, number)
         if trial.should_prune():
             raise optuna.TrialPruned
+
+    def fail(self, trial: Trial, reason: str) -> None:
+        """Note that a trial's parameters cannot be trained with, and why."""
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL)
 
     def end(self, trial: Trial, score: float | None, *, pruned: bool = False) -> None:
         """Note what a trial came to; without a score, or with one that is no number, it has diverged."""
@@ -112,10 +119,11 @@ class Trials:
 
 def _row(trial: FrozenTrial) -> dict[str, Any]:
     attributes: Mapping[str, Any] = trial.user_attrs
-    same = {"same_as": attributes["same_as"]} if "same_as" in attributes else {}
+    more = {key: attributes[key] for key in ("reason", "same_as") if key in attributes}
+    state = "failed" if "reason" in more else _STATES[trial.state]
     seconds = round(attributes.get("seconds", 0.0), 1)
-    found = {"number": trial.number, "params": trial.params, "score": trial.value, "state": _STATES[trial.state]}
-    return {**found, "seconds": seconds, **same}
+    found = {"number": trial.number, "params": trial.params, "score": trial.value, "state": state}
+    return {**found, "seconds": seconds, **more}
 
 
 def _drop_torn(path: Path) -> None:

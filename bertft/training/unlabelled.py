@@ -45,7 +45,9 @@ def read_unlabelled(
     examples = [example for example in every if text_of(example).strip()]
     if not examples:
         raise DataError("there is no text in the file", place=path)
-    pairs, _ = engine(teacher.bundle, device=device).evaluate(examples)
+    from bertft.inference.pytorch import visible
+
+    pairs, _ = engine(teacher.bundle, device=visible(device)).evaluate(examples)
     taught = [teaching.taught(example, prediction) for example, prediction in pairs]
     blank = f", {len(every) - len(examples):,} blank ones left out" if len(examples) < len(every) else ""
     counts = Counter(label for example in taught for label in teaching.labels_of(example))

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,26 @@ def test_what_cannot_be_is_one_clear_error(cli: Run, sentences: Path, tmp_path: 
     cli("embed", "embedded", stdin='{"text": 3}\n').fails(3, "`text` is no text")
     mixed = '{"text": "a", "n": 1}\n' + '{"text": "b", "n": "x"}\n'
     cli("embed", "embedded", "--to", "parquet", stdin=mixed).fails(3, "no common fields")
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ('"id": 7', "a field 'id', which the first one has not"),
+        ('"n": 1180591620717411303424', "no common fields"),
+        ('"n": {}', "no common fields"),
+    ],
+)
+def test_no_field_is_lost_in_a_table(cli: Run, encoder: Path, second: str, said: str) -> None:
+    rows = '{"text": "a", "n": null}\n{"text": "b", ' + second + "}\n"
+    cli("embed", encoder, "--to", "parquet", stdin=rows).fails(3, said)
+
+
+def test_a_family_without_bf16_is_refused_it(
+    cli: Run, base: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bertft.inference.pytorch.native_bf16", lambda _: True)
+    cli("embed", base("deberta"), "--precision", "bf16", stdin="one\n").fails(2, "--precision bf16: this family")
 
 
 def test_an_interrupted_run_goes_on_only_as_it_was(cli: Run, tmp_path: Path) -> None:

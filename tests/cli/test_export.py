@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -90,6 +91,17 @@ def test_int8_is_kept_where_the_score_holds(cli: Run, plain: Path, train_file: P
     stored = json.loads((plain / "onnx" / "export.json").read_text())
     assert (stored["engine"], stored["dtype"]) == (result["engine"], result["dtype"])
     assert cli("predict", plain, "-q", stdin=TEXT).code == 0
+
+
+def test_a_full_disk_is_an_error_of_the_output(cli: Run, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bertft.export import graph
+
+    def write(model: object, path: Path, **_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(graph, "write", write)
+    cli("export", plain).fails(3, "cannot write: No space left on device")
+    assert not list(plain.glob("onnx*"))
 
 
 def test_int8_that_loses_the_score_is_exit_1_and_the_next_best_is_exported(

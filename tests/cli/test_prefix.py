@@ -103,6 +103,41 @@ def test_eval_predict_and_the_window_know_it(cli: Run, bundle: Path, data: Path)
     assert json.loads((bundle / "bertft.json").read_text())["window"]["length"] == 128 - 5
 
 
+@pytest.mark.parametrize("peft", [PREFIX, {"method": "lora", "merge": False}], ids=["prefix", "lora"])
+def test_vectors_are_those_of_the_encoder_with_it(
+    cli: Run, base: BASE, data: Path, tmp_path: Path, peft: dict[str, Any]
+) -> None:
+    from transformers import AutoModel
+
+    trained(recipe(base("bert-uncased"), peft), data, tmp_path / "out")
+    ran = cli("embed", tmp_path / "out", stdin="Maria lives in Rome\n" + "Rome " * 300 + "\n")
+    assert ran.code == 0, ran.err
+    found = torch.tensor([json.loads(line)["embedding"] for line in ran.out.splitlines()])
+    bundle = store.open_bundle(str(tmp_path / "out"))
+    (text,) = bundle.tokenizer.encode_texts(["Maria lives in Rome"], with_words=False)
+    ids = torch.tensor([[*bundle.tokenizer.single.before, *text.ids, *bundle.tokenizer.single.after]])
+    with torch.no_grad():
+        model, plain = bundle.load_model().base_model, AutoModel.from_pretrained(tmp_path / "out").eval()
+        with_it, without = (one(input_ids=ids).last_hidden_state.mean(1)[0] for one in (model, plain))
+    assert torch.allclose(found[0], with_it, atol=1e-5)
+    assert not torch.allclose(found[0], without, atol=1e-3)
+
+
+def test_a_student_of_some_layers_takes_a_prefix(cli: Run, base: BASE, data: Path, tmp_path: Path) -> None:
+    trained(recipe(base("bert-uncased"), {}, num_train_epochs=1), data, tmp_path / "teacher")
+    command = ["train", "classify", "--data", data, "--dev", data, "--model", "teacher", "--layers", "1"]
+    command += ["--teacher", tmp_path / "teacher", "--set", "peft.method=prefix", "--set", "trainer.max_steps=2"]
+    ran = cli(*command, "--out", tmp_path / "out")
+    assert ran.code == 0, ran.err
+    assert cli("predict", tmp_path / "out", "-q", stdin="Maria lives in Rome\n").code == 0
+
+
+def test_a_teacher_with_one_reads_so_much_less(cli: Run, base: BASE, bundle: Path, data: Path, tmp_path: Path) -> None:
+    named = ("--data", data, "--model", base("bert-uncased"), "--teacher", bundle, "--out", tmp_path / "out")
+    ran = cli("train", "classify", *named, "--set", "options.window=128")
+    ran.fails(2, "reads 123 tokens at once, and the student 128")
+
+
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     base: BASE, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,11 @@ def ask(cli: Run, base: Base, train_file: Path) -> Callable[..., Ran]:
     return run
 
 
+def test_a_budget_of_another_gpu_than_that_of_training_is_refused(cli: Run, train_file: Path) -> None:
+    ran = cli("recommend", "--data", train_file, "--device", "cuda:1", "--budget", "2ms@cuda:0")
+    ran.fails(2, "the budget is of cuda:0, and the encoders would be trained on cuda:1")
+
+
 def test_the_command_that_is_recommended_runs(ask: Callable[..., Ran], cli: Run, scratch: Path) -> None:
     ran = ask("--budget", "10s@cpu")
     assert ran.code == 0, ran.err

@@ -268,6 +268,7 @@ def test_the_dev_rows_are_those_of_one_hold_out(cli: Run, encoder: Path, train_f
         ({"options.decode": [["argmax"]]}, "single values"),
         ({"seed": [1, 2]}, "cannot be searched: `bertft train --seeds N`"),
         ({"holdout": [0.1, 0.2]}, "cannot be searched"),
+        ({"options.scheme": ["iob2", "iobes"]}, "their score are the same in all trials"),
         ({"nothing": [1]}, "unknown key 'nothing'"),
         ([1], "search: "),
     ],
@@ -275,6 +276,27 @@ def test_the_dev_rows_are_those_of_one_hold_out(cli: Run, encoder: Path, train_f
 def test_a_wrong_space_is_refused_before_anything_is_read(cli: Run, search: Any, said: str, tmp_path: Path) -> None:
     path = recipe(tmp_path / "mine.yaml", search)
     cli("sweep", path, "--data", tmp_path / "not-there.conll", "--trials", 2).fails(2, said)
+
+
+def test_what_decides_what_is_guessed_is_not_searched(cli: Run, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    search = {"options.mlm_probability": [0.05, 0.15], "options.objective": ["mlm", "rtd"], "model": ["a", "b"]}
+    path.write_text(yaml.safe_dump({"task": "mlm", "search": search}))
+    ran = cli("sweep", path, "--data", "x.txt", "--trials", 2)
+    ran.fails(2, *(f"search.{key} cannot be searched" for key in search), "other losses")
+
+
+def test_a_trial_that_cannot_be_trained_is_one_of_the_trials(sweep: Sweep, tmp_path: Path) -> None:
+    ran = sweep("out", search={"options.window": [64, 5000]}, num_train_epochs=1)
+    assert ran.code == 0, ran.err
+    found = json.loads(ran.out)["trials"]
+    assert {one["params"]["options.window"]: one["state"] for one in found} == {64: "done", 5000: "failed"}
+    reasons = {one["reason"] for one in found if one["state"] == "failed"}
+    assert len(reasons) == 1
+    assert "5000 tokens are more than the model's 128" in reasons.pop()
+    none = sweep("none", search={"options.window": [4000, 5000]}, trials=2)
+    none.fails(1, "none of 2 trials was trained to its end; one of them: options.window: ")
+    assert not list(tmp_path.glob("none*"))
 
 
 def test_all_that_is_wrong_is_said_at_once(cli: Run, tmp_path: Path) -> None:

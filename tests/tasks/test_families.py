@@ -25,7 +25,9 @@ from bertft import heads
 from bertft.encoders import families, load
 from bertft.encoders.known import KNOWN, cached
 from bertft.encoders.load import Tokenizer
-from bertft.errors import ModelError
+from bertft.errors import ModelError, UsageError
+from bertft.inference.pytorch import visible
+from bertft.training import fit
 
 BASE = Callable[[str], Path]
 
@@ -79,6 +81,30 @@ def test_which_families_take_bf16_and_fp16(base: BASE, family: str) -> None:
             else:
                 assert safe
                 assert torch.isfinite(logits).all()
+
+
+def test_the_precision_is_one_that_the_teacher_takes_too(base: BASE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fit, "native_bf16", lambda _: True)
+    student, teacher = (load.load_config(load.resolve(str(base(one)))) for one in ("bert-uncased", "deberta"))
+    cpu = torch.device("cpu")
+    assert fit._with_precision({}, cpu, [student])[1] == "bf16"
+    assert fit._with_precision({}, cpu, [student, teacher])[1] == "fp32"
+    with pytest.raises(UsageError, match="bf16: deberta does not train in bf16"):
+        fit._with_precision({"bf16": True}, cpu, [student, teacher])
+
+
+def test_one_gpu_of_several_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    started = False
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: started)
+    visible.cache_clear()
+    assert visible("cuda:1") == "cuda:0"
+    started = True
+    assert visible("cuda:1") == "cuda:0"  # of a second training in the process
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+    assert [visible(device) for device in ("cpu", "auto", "cuda", "cuda:2")] == ["cpu", "auto", "cuda", "cuda:2"]
+    visible.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -373,7 +399,9 @@ import importlib.util, sys
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, package=None: None if name == "sentencepiece" else find(name, package)
 from bertft.encoders import load
-from bertft.errors import ModelError
+from bertft.errors import ModelError, UsageError
+from bertft.inference.pytorch import visible
+from bertft.training import fit
 checkpoint = load.resolve(sys.argv[1])
 try:
     load.load_tokenizer(checkpoint, load.load_config(checkpoint))
