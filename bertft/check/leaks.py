@@ -99,7 +99,8 @@ def _within(train: Part, repeated: Sequence[tuple[Record, Record]]) -> Iterator[
     long = [(record, first) for record, first in repeated if record.gold == first.gold and _is_long(record)]
     if long:
         record, first = long[0]
-        message = f"{len(long):,} of {len(train.records):,} rows stand in the file before, with the same label; "
+        same = ", with the same label" if record.labels else ""
+        message = f"{len(long):,} of {len(train.records):,} rows stand in the file before{same}; "
         message += f"this one at {first.place}: {_shown(record)}"
         severity = by_share(len(long), len(train.records), least=_REPEATED)
         yield finding("leak-within", severity, message, at=record.place, id=record.id)

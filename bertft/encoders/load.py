@@ -46,6 +46,8 @@ _KEEPING: dict[str, tuple[bool, Callable[[str], bool], str]] = {
 _PICKLE = "pytorch_model.bin"
 _SENTENCEPIECE = {"sentencepiece": "sentencepiece", "protobuf": "google.protobuf"}
 """What transformers needs to read a `.model` file where there is no tokenizer.json: packages and their modules."""
+_SECONDS = 10.0
+"""How long the Hub is waited for."""
 NO_LIMIT = 10**9  # transformers writes 1e30 into `model_max_length` where a tokenizer sets no limit
 
 
@@ -111,10 +113,25 @@ def load_config(checkpoint: Checkpoint) -> Any:
     if not checkpoint.is_directory:
         say(f"looking for {checkpoint.location!r} on the Hub")
     with _loading(checkpoint):
-        if checkpoint.is_directory:
+        if not checkpoint.is_directory:
+            _call(checkpoint.location)
+        else:
             vetting.check_weights(Path(checkpoint.location), checkpoint.name, allow_pickle=checkpoint.allow_pickle)
         vetting.check_names(_files(checkpoint), checkpoint.name)
         return AutoConfig.from_pretrained(checkpoint.location, trust_remote_code=False)
+
+
+def _call(hub_id: str) -> None:
+    """Raise ConnectionError where the Hub does not answer: its client would try for half a minute, for each file."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        HfApi().model_info(hub_id, timeout=_SECONDS)
+    except (HfHubHTTPError, HFValidationError):
+        return  # what loads the files says what is wrong
+    except Exception as error:  # of its HTTP library
+        raise ConnectionError(str(error)) from error
 
 
 def _files(checkpoint: Checkpoint) -> Iterator[Path]:

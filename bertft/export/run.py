@@ -188,6 +188,8 @@ class _Exporter:
             for path in folder.glob("int8.*"):
                 path.unlink()
         say(f"chosen: {chosen}, {chosen.speed / torch_speed:.1f} times as fast as torch fp32")
+        if chosen.speed < torch_speed:
+            warn("here the export is slower than torch, unless something else was running: `--backend torch` runs that")
         scores = {"metric": self._metric, "before": self._before, "after": chosen.score} if self._examples else {}
         return {"engine": chosen.engine, "dtype": chosen.dtype, **scores, "candidates": figures}
 

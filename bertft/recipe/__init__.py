@@ -395,7 +395,9 @@ def _distill(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str,
         problems.append(("distill", "distill names no teacher; `--teacher MODEL` names it"))
     layers = found["layers"]
     if layers is not None and (not layers or layers[0] < 0 or any(a >= b for a, b in pairwise(layers))):
-        problems.append(("distill.layers", f"distill.layers: {layers} are no layers in their order, from 0"))
+        problems.append(
+            ("distill.layers", f"distill.layers: {layers} does not name layers, counted from 0, each once and in order")
+        )
     if not 0 < found["temperature"] < math.inf:
         problems.append(("distill.temperature", f"distill.temperature: {found['temperature']} is no number above 0"))
     if not 0 <= found["alpha"] <= 1:

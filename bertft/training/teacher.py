@@ -46,6 +46,11 @@ class Teacher:
 
         bundle = store.open_bundle(settings.teacher, allow_pickle=allow_pickle)
         config = load.load_config(bundle.checkpoint)
+        if recipe.model == TEACHER and adapters.prefix_of(Path(bundle.checkpoint.location)):
+            raise UsageError(
+                "--model teacher: it has a prefix, which is of all its layers",
+                help="name the encoder that the student starts from with `--model`",
+            )
         layers = depth.chosen(settings.layers, config) if recipe.model == TEACHER else None
         return cls(bundle, config, settings, layers)
 

@@ -351,7 +351,7 @@ def test_what_does_not_fit_together_is_refused_before_training(
 
     own = ("--teacher", teacher, "--model", "teacher")
     run(*own, "--layers", "0,4").fails(2, "there is no layer 4: the teacher has 4, from 0 to 3", "--layers 0,2")
-    run(*own, "--layers", "2,0").fails(2, "[2, 0] are no layers in their order")
+    run(*own, "--layers", "2,0").fails(2, "[2, 0] does not name layers, counted from 0, each once and in order")
     run(*own, "--layers", "a").fails(2, "distill.layers: 'a' is not int")
     run("--teacher", teacher, "--layers", "0").fails(2, "they are the teacher's", "--model teacher")
     run("--model", "teacher").fails(2, "no teacher is named", "--teacher MODEL")

@@ -136,6 +136,8 @@ def test_a_teacher_with_one_reads_so_much_less(cli: Run, base: BASE, bundle: Pat
     named = ("--data", data, "--model", base("bert-uncased"), "--teacher", bundle, "--out", tmp_path / "out")
     ran = cli("train", "classify", *named, "--set", "options.window=128")
     ran.fails(2, "reads 123 tokens at once, and the student 128")
+    named = ("--data", data, "--model", "teacher", "--teacher", bundle, "--out", tmp_path / "out")
+    cli("train", "classify", *named).fails(2, "--model teacher: it has a prefix")
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(

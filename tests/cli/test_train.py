@@ -106,7 +106,7 @@ def test_a_missing_model_is_exit_4(name: str, parts: list[str], cli: Run, train_
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-@pytest.mark.parametrize("offline_mode", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("offline_mode", [True, False])
 def test_an_unreachable_hub_is_one_message_with_the_ways_out(
     offline_mode: bool, shell: Run, train_file: Path, tmp_path: Path
 ) -> None:
