@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bertft.console import say
 from bertft.encoders import embedded, vetting
-from bertft.encoders.families import max_positions
+from bertft.encoders.families import has_segments, max_positions
 from bertft.encoders.known import KNOWN, cached, has_pickle
 from bertft.encoders.subwords import (
     SubwordTokenizer,
@@ -167,7 +167,7 @@ def load_tokenizer(checkpoint: Checkpoint, config: Any, *, presplit: bool = True
             settings[name] = kept
             say(f"the vocabulary has {what}, and no file says that the tokenizer removes them: they are kept")
         given = pretrained.model_input_names
-        if (getattr(config, "type_vocab_size", None) or 0) > 1 and "token_type_ids" not in given:
+        if has_segments(config) and "token_type_ids" not in given:
             # The ALBERT tokenizer of transformers 5 makes no segment ids, though the model has learnt them. The one
             # that is saved does, so that a pair gets the same logits where bertft is not installed.
             settings["model_input_names"] = [*given, "token_type_ids"]

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from bertft import heads
-from bertft.encoders.families import bf16_safe, width
+from bertft.encoders.families import bf16_safe, has_segments, width
 from bertft.encoders.load import output_layer
 from bertft.errors import ModelError, UsageError
 from bertft.heads import replaced, selection
@@ -37,7 +37,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8  # malloc.h of glibc
 def takes_segments(model: Any) -> bool:
     """Say whether the model tells the segments of a pair apart: its forward takes them, and it has more than one."""
     takes = "token_type_ids" in inspect.signature(type(model).forward).parameters
-    return takes and (getattr(model.config, "type_vocab_size", None) or 0) > 1
+    return takes and has_segments(model.config)
 
 
 def outputs(found: Any) -> torch.Tensor:

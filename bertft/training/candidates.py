@@ -107,7 +107,7 @@ class Candidate:
         if free is not None and (self.parameters or 0) * _TRAINED_BYTES > free:
             needed = f"{(self.parameters or 0) * _TRAINED_BYTES / 1e9:.1f} GB"
             raise ModelError(f"to train it takes {needed} of memory, {free / 1e9:.1f} GB are free")
-        encoder = Encoder.load(recipe_with(recipe, self.name), presplit=task.presplit, allow_pickle=allow_pickle)
+        encoder = Encoder.load(replace(recipe, model=self.name), presplit=task.presplit, allow_pickle=allow_pickle)
         model, _ = store.load_weights(checkpoint, task.head())
         self.parameters = model.num_parameters()
         engine = in_torch(task, encoder.tokenizer.subwords, encoder.window, model, device=device)
@@ -129,11 +129,6 @@ class Candidate:
             "meets_budget": self.meets_budget,
             "reason": self.reason,
         }
-
-
-def recipe_with(recipe: Recipe, model: str) -> Recipe:
-    """Return the recipe with another encoder."""
-    return replace(recipe, model=model)
 
 
 def told(error: BertftError) -> str:

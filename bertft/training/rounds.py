@@ -25,7 +25,7 @@ from bertft.scoring.outcomes import Outcomes
 from bertft.scoring.resampling import units
 from bertft.tasks.base import Task
 from bertft.training import split
-from bertft.training.candidates import Candidate, Pace, quietly, recipe_with, told
+from bertft.training.candidates import Candidate, Pace, quietly, told
 from bertft.training.files import part_of
 from bertft.training.fit import fit
 from bertft.training.plan import job_of
@@ -198,8 +198,8 @@ class Rounds:
 
     def _trained(self, one: Candidate, todo: Work, *, scored: int) -> None:
         """Train a candidate and score it on the first rows of dev; note how long that takes, or why it cannot be."""
-        recipe = recipe_with(self.recipe, one.name)
-        recipe = replace(recipe, trainer={**recipe.trainer, "num_train_epochs": todo.epochs})
+        trainer = {**self.recipe.trainer, "num_train_epochs": todo.epochs}
+        recipe = replace(self.recipe, model=one.name, trainer=trainer)
         train = part_of(self.train, split.sample(self.train.examples, todo.rows, seed=recipe.seed))
         dev = part_of(self.dev, self.dev.examples[:scored])
         begun = time.monotonic()
