@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from bertft.check.findings import Finding, Part, Record, Severity, bounded, finding
+from bertft.check.findings import LISTED, Finding, Part, Record, Severity, bounded, finding
 from bertft.data.content import as_number
-from bertft.data.row import Place
 from bertft.errors import did_you_mean
 
 _FEW = 3  # rows of a label, fewer than which are rare beyond doubt; `_SOME` are few
@@ -22,6 +21,7 @@ _NEAR = 0.85  # of `difflib`: a letter of seven
 _SHIFT = 0.25  # total variation between two distributions of labels
 _SHIFT_ROWS = 200
 _MANY = 0.5  # labels over rows
+_COMPARED = 200  # the commonest labels, which others may be misspellings of
 
 
 def check_labels(parts: Sequence[Part], *, whole: bool) -> list[Finding]:
@@ -30,7 +30,8 @@ def check_labels(parts: Sequence[Part], *, whole: bool) -> list[Finding]:
     if not any(record.labels for record in train.records):
         return []
     counts = _count(train)
-    found = [*_odd(train, whole=whole), *_rare(train, counts), *_misspelt(train, counts)]
+    firsts = _firsts(train)
+    found = [*_odd(train, whole=whole), *_rare(train, counts, firsts), *_misspelt(counts, firsts)]
     found += _lopsided(train, counts, whole=whole)
     for part in others:
         found += _unseen(part, counts)
@@ -63,8 +64,13 @@ def _count(part: Part) -> Counter[str]:
     return Counter(label for record in part.records for label in record.labels)
 
 
-def _first(part: Part, label: str) -> Place:
-    return next(record.place for record in part.records if label in record.labels)
+def _firsts(part: Part) -> dict[str, Record]:
+    """Return the first record of each label."""
+    found: dict[str, Record] = {}
+    for record in part.records:
+        for label in record.labels:
+            found.setdefault(label, record)
+    return found
 
 
 def _odd(part: Part, *, whole: bool) -> Iterator[Finding]:
@@ -75,37 +81,38 @@ def _odd(part: Part, *, whole: bool) -> Iterator[Finding]:
             yield finding("label-empty", "warning", "the label is empty", at=record.place, id=record.id)
 
 
-def _rare(part: Part, counts: Counter[str]) -> Iterator[Finding]:
+def _rare(part: Part, counts: Counter[str], firsts: Mapping[str, Record]) -> Iterator[Finding]:
     for label, count in sorted(counts.items(), key=lambda item: item[1]):
         if count >= _SOME or len(counts) < 2 or len(part.records) < 2 * _SOME:
             return
         # a label that most others are as rare as is no exception: the set is small
         severity: Severity = "warning" if count < _FEW else "note"
         message = f"label {label!r} stands {count} time{'s' * (count > 1)} in the file"
-        yield finding("label-rare", severity, message, at=_first(part, label))
+        yield finding("label-rare", severity, message, at=firsts[label].place)
 
 
-def _misspelt(part: Part, counts: Counter[str]) -> Iterator[Finding]:
+def _misspelt(counts: Counter[str], firsts: Mapping[str, Record]) -> Iterator[Finding]:
     ranked = [label for label, _ in counts.most_common()]
+    compared = ranked[:_COMPARED]
     common = {_plain(label): label for label in reversed(ranked)}
     for label in ranked:
         same = common[_plain(label)]
         if same != label:
-            yield _typo(part, label, same, counts)
+            yield _typo(firsts, label, same, counts)
         elif len(label) >= _TYPO_LENGTH and as_number(label) is None:
-            others = [other for other in ranked if counts[label] <= _TYPO * counts[other] and other != label]
+            others = [other for other in compared if counts[label] <= _TYPO * counts[other] and other != label]
             near = [
                 other
                 for other in difflib.get_close_matches(label, others, n=3, cutoff=_NEAR)
                 if re.sub(r"\d", "", label) != re.sub(r"\d", "", other)  # `level 1` and `level 2` are two
             ]
             if near:
-                yield _typo(part, label, near[0], counts)
+                yield _typo(firsts, label, near[0], counts)
 
 
-def _typo(part: Part, label: str, other: str, counts: Counter[str]) -> Finding:
+def _typo(firsts: Mapping[str, Record], label: str, other: str, counts: Counter[str]) -> Finding:
     message = f"label {label!r} ({counts[label]:,}) looks like {other!r} ({counts[other]:,})"
-    return finding("label-typo", "warning", message, at=_first(part, label), fix=f"did you mean {other!r}?")
+    return finding("label-typo", "warning", message, at=firsts[label].place, fix=f"did you mean {other!r}?")
 
 
 def _plain(label: str) -> str:
@@ -131,16 +138,12 @@ def _unseen(part: Part, known: Counter[str]) -> Iterator[Finding]:
     counts = _count(part)
     total = sum(counts.values())
     unseen = {label: n for label, n in counts.items() if label not in known}
-    where: dict[str, Record] = {}
-    for record in part.records:
-        for label in record.labels:
-            if label in unseen:
-                where.setdefault(label, record)
+    firsts = _firsts(part)
     severe = sum(unseen.values()) > 0.5 * total
-    for label, count in sorted(unseen.items(), key=lambda item: -item[1]):
+    for number, (label, count) in enumerate(sorted(unseen.items(), key=lambda item: -item[1])):
         message = f"label {label!r} ({count:,} times in {part.name}) does not occur in train"
-        near = did_you_mean(label, known)
-        at = where[label]
+        near = did_you_mean(label, known) if number < LISTED else None  # the others are counted only
+        at = firsts[label]
         severity: Severity = "error" if severe else "warning"
         yield finding("label-unseen", severity, message, at=at.place, id=at.id, fix=near)
 

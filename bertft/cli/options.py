@@ -89,5 +89,7 @@ def parse_columns(value: str | None) -> dict[str, str]:
             continue
         if not found or not name or not role:
             raise UsageError(f"--columns {part!r} is not ROLE=NAME", help="for example text=review,label=stars")
+        if role in columns:
+            raise UsageError(f"--columns: {role} is named twice", help=f"several columns are `{role}=a+b`")
         columns[role] = name
     return columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from typing import Annotated, Literal
@@ -66,7 +67,8 @@ def predict_command(
     options.set_verbosity(quiet=quiet, verbose=verbose)
     inputs = files or ["-"]
     for name in inputs:
-        if name != "-" and " " in name and not os.path.exists(name):
+        there = os.path.exists(name) or os.path.exists(name.rpartition(":")[0])
+        if " " in name and not there and not glob.has_magic(name):
             raise UsageError(
                 f"there is no file {name[:60]!r}",
                 help=f"files are named here; text comes on stdin: `echo {name[:60]!r} | bertft predict {model}`",

@@ -65,7 +65,8 @@ def _mentions(path: str, encoding: str | None) -> tuple[list[dict[str, Any]], Da
                 advice = "a mention is `T1<tab>Type 0 5<tab>the text`"
                 raise DataError(f"this line is no mention: {content:.80}", place=place, help=advice)
             pieces = [(int(a), int(b)) for a, b in (piece.split(" ") for piece in match[3].split(";"))]
-            mention = {"start": pieces[0][0], "end": pieces[-1][1], "label": match[2], "id": match[1]}
+            start, end = min(a for a, _ in pieces), max(b for _, b in pieces)
+            mention = {"start": start, "end": end, "label": match[2], "id": match[1]}
             mention |= {"text": match[4] or "", "line": line.number}
             found.append(mention | ({"fragments": pieces} if len(pieces) > 1 else {}))
     except DataError as error:

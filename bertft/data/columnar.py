@@ -28,6 +28,8 @@ BATCH_ROWS = 1000
 
 _MAGIC = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _NO_LABEL = -1
+NO_LABEL = "without a gold label (-1)"
+"""Why a row is excluded, unless its label is in another column."""
 _DEEPEST = 10  # lists in lists, of labels
 _SHARD = re.compile(r"[-_.]?\d+-of-\d+$")
 
@@ -113,7 +115,7 @@ def _rows(tables: Sequence[_Table], path: str) -> Iterator[Row]:
             for name, decode in decoders.items():
                 if name in values:
                     values[name] = decode(values[name])
-            yield Row(Place(path, number), values, excluded="without a gold label (-1)" if none else "")
+            yield Row(Place(path, number), values, excluded=NO_LABEL if none else "")
 
 
 def _sound(table: _Table, path: str) -> Iterator[dict[str, Any]]:

@@ -47,9 +47,12 @@ def sample(source: Source, given: Mapping[str, str]) -> Sequence[Line]:
 def dialect_of(source: Source, given: Mapping[str, str], delimiters: str = ",;\t|") -> Dialect:
     """Return the dialect of a file that is known to be a table; the first of `delimiters` is the likeliest.
 
-    Raises DataError where it is empty.
+    Raises DataError where it is empty, or opens with a line that names the delimiter to a spreadsheet.
     """
     lines = sample(source, given)
+    if lines and re.fullmatch("sep=.?", lines[0].content):
+        fact = f"{lines[0].content!r} is a line for spreadsheets, and no header"
+        raise DataError(fact, place=Place(source.path, 1), help="take it out: `tail -n +2 FILE`")
     dialect = infer(lines, given, delimiters)
     if dialect is not None:
         return dialect
@@ -65,7 +68,7 @@ def dialect_of(source: Source, given: Mapping[str, str], delimiters: str = ",;\t
 def is_table(lines: Sequence[Line], *, headed: bool = False) -> bool:
     """Say whether lines of which nothing is known are a table, and no running text with commas in it.
 
-    `headed`: only a table whose header has usual names counts, as lines of text may have tabs too.
+    `headed`: only a table whose header has two usual names counts, as lines of text may have tabs and commas too.
     """
     dialect = infer(lines, {})
     if dialect is None or (headed and not dialect.head):
@@ -74,8 +77,8 @@ def is_table(lines: Sequence[Line], *, headed: bool = False) -> bool:
     if headed and len(found) < 2:
         return False
     good = sum(dialect.least <= len(record.cells) <= len(dialect.names) for record in found)
-    known = dialect.head and any(map(is_known, dialect.names))
-    return good >= 0.95 * len(found) and ((dialect.delimiter == "\t" and not headed) or bool(known))
+    known = sum(map(is_known, dialect.names)) if dialect.head else 0
+    return good >= 0.95 * len(found) and ((dialect.delimiter == "\t" and not headed) or known > int(headed))
 
 
 def is_header(line: str) -> bool:
@@ -192,7 +195,8 @@ def _is_header(first: Sequence[str], rest: Sequence[Sequence[str]], given: Mappi
     if any(map(_is_number, cells)):
         return False
     again = any(cell and cell in column for cell, column in zip(cells, columns, strict=True))
-    if _known(cells, given) and not again:
+    whole = any([cell.strip() for cell in row] == cells for row in rest)  # of another table that was written behind it
+    if _known(cells, given) and (whole or not again):
         return True
     if again or not rest or len(set(filter(None, cells))) < sum(map(bool, cells)):
         return False

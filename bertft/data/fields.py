@@ -15,6 +15,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from bertft.data import roles
+from bertft.data.columnar import NO_LABEL
 from bertft.data.roles import Name, Roles, Wanted
 from bertft.data.row import Place, Row, take
 from bertft.errors import DataError
@@ -134,8 +135,14 @@ def _has(fields: Sequence[str], name: Name) -> bool:
 
 
 def _judged(row: Row) -> Row:
-    """Return the row, excluded where its annotators did not agree: SNLI and MNLI write `-` for the label then."""
-    name = row.roles.get("label")
+    """Return the row, excluded where its annotators did not agree: SNLI and MNLI write `-` for the label then.
+
+    One that was excluded for a column of labels that is not the one in question is not.
+    """
+    name = row.roles.get("label", "label")
+    names = name if isinstance(name, tuple) else (name,)
+    if row.excluded == NO_LABEL and not any(one in row.values and row.values[one] is None for one in names):
+        return replace(row, excluded="")
     if name == "gold_label" and row.values.get(name) == "-" and not row.excluded:
         return replace(row, excluded="without a gold label, as the annotators did not agree")
     return row

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -52,13 +53,28 @@ def encode(value: object) -> str:
 
     That is what drives a terminal (C1, DEL; JSON itself escapes C0), and half a surrogate pair, which UTF-8 has not.
     """
-    text = json.dumps(value, ensure_ascii=False, default=str)  # dates and times inside the values of a table
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)  # tables have dates and times
+    except ValueError:
+        return encode(_finite(value))
     text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     try:
         text.encode()
     except UnicodeEncodeError:
         return json.dumps(value, default=str)
     return text
+
+
+def _finite(value: object) -> object:
+    """Return a value with None for the numbers that JSON has not: NaN and the infinities."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key: _finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_finite(inner) for inner in value]
+    return value
 
 
 def amend(row: Row, fields: Mapping[str, Any]) -> str:

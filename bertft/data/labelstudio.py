@@ -90,8 +90,9 @@ def _results(results: list[dict[str, Any]]) -> dict[str, Any]:
 def _entities(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a span of text once for each of its labels; regions of sound and of HTML have no whole offsets."""
     match result:
-        case {"type": "labels", "value": {"start": int(start), "end": int(end), "labels": list(labels)}}:
-            return [{"start": start, "end": end, "label": label} for label in labels]
+        case {"type": "labels", "value": {"start": int(start), "end": int(end), "labels": list(labels)} as value}:
+            said = {"text": value["text"]} if isinstance(value.get("text"), str) else {}
+            return [{"start": start, "end": end, "label": label, **said} for label in labels]
     return []
 
 

@@ -47,7 +47,7 @@ class Line(NamedTuple):
     @property
     def content(self) -> str:
         """The line without its end and without the byte order mark that may open a file."""
-        text = self.text.removesuffix("\n").removesuffix("\r")
+        text = self.text.removesuffix("\n").rstrip("\r")  # one that was written in text mode twice ends in "\r\r\n"
         return text.removeprefix("\ufeff") if self.number == 1 else text
 
 

@@ -67,16 +67,19 @@ def read(source: Source, dialect: Dialect) -> Iterator[Row]:
     Lines without anything in them are no records.
     """
     most = len(dialect.names)
-    header = bool(dialect.head)
+    header: list[str] | None = None
     for lines, cells in records(source.lines(), dialect, lambda count: dialect.least <= count <= most):
-        if header:
-            header = False
+        if dialect.head and header is None:
+            header = cells
             continue
         place = Place(source.path, lines[0].number)
         values = dict(zip(dialect.names, cells, strict=False))
         error = next((line.error for line in lines if line.error is not None), None)
         if error is None and not dialect.least <= len(cells) <= most:
             error = _ragged(place, cells, dialect)
+        if error is None and most > 1 and cells == header:
+            advice = "several tables in one file have one header: `tail -n +2` leaves out that of another"
+            error = DataError("the header stands here again", place=place, help=advice)
         yield Row(place, values, lines, error)
 
 
@@ -160,7 +163,7 @@ def _cells(text: str, delimiter: str) -> tuple[list[str], str]:
 
 
 def _end(line: Line) -> str:
-    body = line.text.removesuffix("\n").removesuffix("\r")
+    body = line.text.removesuffix("\n").rstrip("\r")
     return line.text[len(body) :]
 
 
@@ -202,7 +205,7 @@ def inert(cell: str) -> str:
 
 def _extended(lines: Sequence[Line], dialect: Dialect, cells: Sequence[str]) -> str:
     text = "".join(line.text for line in lines)
-    body = text.removesuffix("\n").removesuffix("\r")
+    body = text.removesuffix("\n").rstrip("\r")
     # the last record of a file may have no line end; what follows it must not be glued to it
     return dialect.delimiter.join([body, *(_written(cell, dialect) for cell in cells)]) + (
         text[len(body) :] or dialect.line_end

@@ -25,7 +25,7 @@ from bertft.errors import BertftError, DataError, OutputError, UsageError, first
 from bertft.inference.engine import Engine
 from bertft.inference.identity import check_same, identity
 from bertft.inference.output import Answers, open_out
-from bertft.inference.predict import Options, Shard, answer_all
+from bertft.inference.predict import Options, Shard, answer_all, header_of
 from bertft.inference.writers import default_target
 from bertft.signals import Interrupted
 
@@ -121,6 +121,9 @@ def predict_on_ray(
     if (to := formats.parse_format(options.to)) is None and len(kinds) > 1:
         fact = f"{' and '.join(kinds.values())} would be answered in {len(kinds)} formats"
         raise UsageError(fact, help="`--to jsonl` takes one")
+    headers = {path: header for path in paths if (header := header_of(bundle, path, options).strip())}
+    if other := next((path for path, header in headers.items() if header != next(iter(headers.values()))), None):
+        raise UsageError(f"{other} has other columns than the input before it", help="`--to jsonl` takes any")
     ray = _ray()
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if options.device in ("auto", "cuda") else 0

@@ -88,8 +88,8 @@ def read_labelled(
             empty.append(row.place)
     if limit and next(opened.rows, None) is not None:
         say(f"{path}: only its first {limit:,} rows are read, as --limit says")
-    for reason, count in excluded.items():
-        warn(f"{path}: {count:,} rows left out: {reason}")
+    for reason, number in excluded.items():
+        warn(f"{path}: {number:,} rows left out: {reason}")
     if empty:
         warn(f"{path}: empty texts: {len(empty):,}, the first at {empty[0]}; they count like others")
     try:

@@ -79,9 +79,12 @@ class Filter:
         self.counts = Counts(**mark["counts"])
         self.offered, self.withheld = mark.get("offered", 0), mark.get("withheld", 0)
 
-    def answer(self, opened: Input, *, unbuffered: bool = False, skip: int = 0) -> Iterator[bytes]:
+    def answer(
+        self, opened: Input, *, unbuffered: bool = False, skip: int = 0, first: Row | None = None
+    ) -> Iterator[bytes]:
         """Yield the output of one input, chunk by chunk, without that of the first `skip` records.
 
+        Of a part of an input, `first` is the first record of the whole: a table's columns are its fields.
         Raises DataError for the first bad record where `on_error` is `fail`, after the answers to those before it.
         """
         live = opened.source.live if opened.source else False
@@ -102,7 +105,7 @@ class Filter:
                 rows = chunk
                 if done < skip:  # answered before: what remains is cut into the same chunks
                     if not begun:
-                        self._begin(out, chunk, opened)
+                        self._begin(out, first, chunk, opened)
                     rows = chunk[skip - done :]
                     begun, done = True, done + len(chunk) - len(rows)
                     if not rows:
@@ -119,7 +122,7 @@ class Filter:
             predictions = iter(found)
             block: list[bytes] = []
             if not begun:
-                block.append(self._begin(out, rows, opened))
+                block.append(self._begin(out, first, rows, opened))
                 begun = True
             for row, example in zip(rows, parsed, strict=True):
                 try:
@@ -150,19 +153,19 @@ class Filter:
             yield b"".join(block)
         if not begun:
             self.mark = None
-            yield self._head(out, None, opened)
+            yield self._head(out, first, opened)
 
-    def _begin(self, out: Writer, rows: Sequence[Row], opened: Input) -> bytes:
+    def _begin(self, out: Writer, first: Row | None, rows: Sequence[Row], opened: Input) -> bytes:
         """Return what stands before the answers to the first chunk of an input."""
-        return self._head(out, next((row for row in rows if row.values), rows[0]), opened)
+        return self._head(out, first or next((row for row in rows if row.values), rows[0]), opened)
 
     def _head(self, out: Writer, first: Row | None, opened: Input) -> bytes:
         """Return what stands before the answers to an input: of several tables, the header of the first."""
         text = out.head(first)
-        if self.header is None:
+        if not self.header:  # none yet, or of an input without records
             self.header = text
             return text.encode(out.encoding, "surrogateescape") if self.headed else b""
-        if text.strip() != self.header.strip():
+        if text and text.strip() != self.header.strip():
             raise UsageError(f"{opened.path} has other columns than the input before it", help="`--to jsonl` takes any")
         return b""
 
@@ -311,6 +314,13 @@ def answered(
         say(f"{answers.withheld:,} of {answers.offered:,} answers withheld: --min-score {options.min_score:g}")
 
 
+def header_of(bundle: Bundle, path: str, options: Options) -> str:
+    """Return what stands before the answers to an input: the header of a table."""
+    opened = options.open(bundle, path)
+    out = writer(bundle.task, opened, formats.parse_format(options.to), field=options.field, scores=options.scores)
+    return out.head(next((row for row in opened.rows if row.values), None))
+
+
 def answer_all(
     bundle: Bundle,
     ready: Engine,
@@ -341,12 +351,14 @@ def answer_all(
             continue
         skip = mark["records"] if mark is not None and i == mark["input"] else 0
         current = first if i == 0 else options.open(bundle, path)
+        begin = None
         if bounds is not None:
+            begin = next((row for row in options.open(bundle, path).rows if row.values), None)
             current = replace(current, rows=islice(current.rows, *bounds[i]))
         if target is None and default_target(current.format) != default_target(first.format):
             raise UsageError(f"{path} and {inputs[0]} would be answered in two formats", help="`--to jsonl` takes one")
         say(current.describe())
-        for block in answers.answer(current, unbuffered=options.unbuffered, skip=skip):
+        for block in answers.answer(current, unbuffered=options.unbuffered, skip=skip, first=begin):
             try:
                 out.write(block)
                 out.flush()

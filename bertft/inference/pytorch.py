@@ -194,9 +194,9 @@ def visible(device: str) -> str:
     """
     if device.startswith("cuda:") and "LOCAL_RANK" not in os.environ and not torch.cuda.is_initialized():
         index = device.removeprefix("cuda:")
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        names = [name for name in seen.split(",") if name]
-        if index.isdigit() and index != "0" and (not names or int(index) < len(names)):
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES")  # empty, it hides all
+        names = seen.split(",") if seen else []
+        if index.isdigit() and index != "0" and (seen is None or int(index) < len(names)):
             os.environ["CUDA_VISIBLE_DEVICES"] = names[int(index)] if names else index
             return "cuda:0"
     return device

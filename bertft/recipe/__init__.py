@@ -272,7 +272,7 @@ def _build(values: dict[str, Any], lines: Mapping[str, int], name: str) -> Recip
             if key == "metrics":
                 known[key] = tuple(coerce(metric, str) for metric in known[key])
             elif key == "columns":
-                known[key] = {str(role): str(column) for role, column in known[key].items()}
+                known[key] = {str(role): str(name) for role, name in known[key].items() if name is not None}
             elif key == "search":
                 known[key] = {name: scalar(way) if isinstance(way, str) else way for name, way in known[key].items()}
         except ValueError as error:

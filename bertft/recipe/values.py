@@ -106,4 +106,7 @@ def trainer_value(key: str, value: object) -> Any:
         base = part.strip().partition("[")[0]
         # enumerations of transformers (IntervalStrategy, …) are written as their string
         arms.append(names.get(base) or {"dict": dict, "list": list, "Literal": bool}.get(base, str))
-    return coerce(value, typing.Union[tuple(dict.fromkeys(arms))])  # noqa: UP007  (built at run time)
+    found = coerce(value, typing.Union[tuple(dict.fromkeys(arms))])  # noqa: UP007  (built at run time)
+    if isinstance(found, float) and not math.isfinite(found):
+        raise ValueError(f"{value!r:.100} is no finite number")
+    return found

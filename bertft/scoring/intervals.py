@@ -25,6 +25,7 @@ SAMPLES = 1_000
 LEVEL = 0.95
 
 _SAME = 1e-12
+_CORRELATIONS = ("pearson", "spearman")
 _EXTREME = 0.05
 """What is corrected of a bias at most: more would leave the metric itself out of its interval."""
 
@@ -38,7 +39,7 @@ def intervals(
         return {}
     resampled, observed = found.bootstrap(samples, seed)[0], found.observed()
     return {
-        key: interval(resampled[key], found.size, observed[key], fraction=key not in ERRORS)
+        key: interval(resampled[key], found.size, observed[key], fraction=key not in {*ERRORS, *_CORRELATIONS})
         for key in keys
         if key in resampled
     }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from bertft.training.distillation import Distillation
 from bertft.training.plan import Job
 from bertft.training.progress import Progress
 from bertft.training.sampling import TRAINERS_OWN, Batches
-from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Pairing, Watch
+from bertft.training.trainer import Collator, Drawn, EncoderTrainer, Pairing, Watch, usable_settings
 
 _LOGGED = 0.02
 """Of all steps: so often the loss is logged, for learning curves and reporters. Each time waits for the device."""
@@ -124,7 +123,7 @@ def _fit(
     for old, new in _RENAMED.items():
         if old in settings:
             settings[new] = settings.pop(old)
-    with _settings():
+    with usable_settings():
         arguments = transformers.TrainingArguments(
             output_dir=str(folder),
             seed=recipe.seed,
@@ -169,7 +168,7 @@ def _fit(
         "parts": 1,
     }
     last = _last(folder, facts, best=arguments.load_best_model_at_end) if resume else None
-    with _settings():
+    with usable_settings():
         trainer = EncoderTrainer(
             engine=engine,
             dev=dev,
@@ -327,12 +326,3 @@ def _last(folder: Path, facts: dict[str, Any], *, best: bool) -> str | None:
     facts["parts"] = found.facts["parts"]
     say(f"resuming after step {checkpoints.step(found.folder):,}: {found.folder}")
     return str(found.folder)
-
-
-@contextmanager
-def _settings() -> Iterator[None]:
-    """Turn what Trainer says of settings that do not fit together, or need another package, into a UsageError."""
-    try:
-        yield
-    except (ValueError, ImportError, RuntimeError, TypeError) as error:
-        raise UsageError(f"the recipe's `trainer:` cannot be used: {' '.join(str(error).split())[:500]}") from error

@@ -64,7 +64,7 @@ class Batches:
         self._epoch = 0
         self._costs = lengths * windows
         if tokens is None:
-            self._count = -(-len(lengths) // (items * processes))
+            self._count = min(-(-len(lengths) // (items * processes)), len(lengths) // processes)
             self._items: int | None = items * processes
         else:
             self._count = min(-(-int(self._costs.sum()) // tokens), len(lengths) // processes)

@@ -43,7 +43,8 @@ def hold_out(
     """Return (train, held out): whole groups, in the file's order, about `share` of the rows held out.
 
     Each label gives about its share, as far as groups allow, and none is held out whole: a group stays if all that is
-    left of one of its labels stands in it. Raises DataError where there are fewer than two groups.
+    left of one of its labels stands in it. Where that is so of all groups, the smallest is held out. Raises DataError
+    where there are fewer than two groups.
     """
     members = groups(examples, keys)
     if len(members) < 2:

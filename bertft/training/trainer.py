@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -157,6 +157,15 @@ class _Loader(torch.utils.data.DataLoader[dict[str, torch.Tensor]]):
         cast("Batches", self.batch_sampler).set_epoch(epoch)
 
 
+@contextmanager
+def usable_settings() -> Iterator[None]:
+    """Turn what Trainer says of settings that do not fit together, or need another package, into a UsageError."""
+    try:
+        yield
+    except (ValueError, ImportError, RuntimeError, TypeError) as error:
+        raise UsageError(f"the recipe's `trainer:` cannot be used: {' '.join(str(error).split())[:500]}") from error
+
+
 class EncoderTrainer(ResumableTrainer):
     """A Trainer whose `evaluate` is `Engine.evaluate` on the dev examples, so that it cannot disagree with `eval`.
 
@@ -202,16 +211,22 @@ class EncoderTrainer(ResumableTrainer):
     @override
     def get_train_dataloader(self) -> Any:
         """Return the batches; Trainer's own where the recipe names a sampling strategy."""
-        if self._batches is None:
-            return super().get_train_dataloader()
-        return _Loader(
-            cast("Drawn", self.train_dataset),
-            batch_sampler=self._batches,
-            collate_fn=self.data_collator,
-            num_workers=self.args.dataloader_num_workers,
-            persistent_workers=self.args.dataloader_persistent_workers,
-            pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
-        )
+        with usable_settings():
+            if self._batches is None:
+                return super().get_train_dataloader()
+            return _Loader(
+                cast("Drawn", self.train_dataset),
+                batch_sampler=self._batches,
+                collate_fn=self.data_collator,
+                num_workers=self.args.dataloader_num_workers,
+                persistent_workers=self.args.dataloader_persistent_workers,
+                pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            )
+
+    @override
+    def create_scheduler(self, *arguments: Any, **named: Any) -> Any:
+        with usable_settings():
+            return super().create_scheduler(*arguments, **named)
 
     @override
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:

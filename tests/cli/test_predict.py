@@ -369,6 +369,21 @@ def test_shards_one_after_the_other_are_the_whole(cli: Run, model: Path, tmp_pat
     assert "".join(part.out for part in parts) == whole.out
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_shards_of_records_as_a_table_have_the_columns_of_the_first(
+    cli: Run, model: Path, tmp_path: Path, count: int
+) -> None:
+    rows = ['{"id": 1, "text": "Maria"}', '{"text": "Rome", "id": 2}', '{"text": "Li"}']
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "a.jsonl").write_text("".join(f"{row}\n" for row in rows))
+    command = ("predict", model, tmp_path / "empty.jsonl", tmp_path / "a.jsonl", "--to", "csv", "-q")
+    whole = cli(*command)
+    assert whole.out.startswith("id,text,")
+    parts = [cli(*command, "--shard", f"{i}/{count}") for i in range(1, count + 1)]
+    assert [part.code for part in parts] == [0] * count
+    assert "".join(part.out for part in parts) == whole.out
+
+
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"])
 def test_shards_that_cannot_be_are_refused(cli: Run, model: Path, train_file: Path, shard: str) -> None:
     cli("predict", model, train_file, f"--shard={shard}").fails(2, "--shard", "1/4")

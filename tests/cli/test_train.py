@@ -449,6 +449,26 @@ def test_a_device_that_is_not_there_is_refused(cli: Run, model: Path, train_file
         cli("eval", model, "--data", train_file, "--device", device).fails(2, device)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        *("lr_scheduler_type=warmup_stable_decay", "lr_scheduler_kwargs={foo: 1}"),
+        *("dataloader_persistent_workers=true", "num_train_epochs=inf"),
+    ],
+)
+def test_a_setting_that_trainer_refuses_late_is_a_usage_error(
+    cli: Run, encoder: Path, train_file: Path, tmp_path: Path, setting: str
+) -> None:
+    named = ("--data", train_file, "--model", encoder, "--out", tmp_path / "out")
+    cli("train", "ner", *named, "--set", f"trainer.{setting}").fails(2, "trainer")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_role_is_named_once(cli: Run, train_file: Path) -> None:
+    ran = cli("train", "classify", "--data", train_file, "--columns", "label=a,label=b")
+    ran.fails(2, "label is named twice", "label=a+b")
+
+
 def test_recipes_are_listed_shown_and_copied(cli: Run, tmp_path: Path) -> None:
     listed = [line.split(maxsplit=1) for line in cli("recipes").out.splitlines()]
     assert {"classify", "multilabel", "ner", "nli", "pair", "pos", "qa", "qa-v2", "rank"} < {name for name, _ in listed}

@@ -20,7 +20,7 @@ from bertft.bundle.store import open_bundle
 from bertft.data.row import Place, Row
 from bertft.encoders import embedded, load
 from bertft.errors import DataError, ModelError
-from bertft.inference.evaluate import evaluate
+from bertft.inference.evaluate import evaluate, read_labelled
 from bertft.tasks.ner import Ner
 from bertft.text.bio import constraints, viterbi
 from bertft.text.schemes import TagStyle, invalid_positions
@@ -394,6 +394,35 @@ def test_half_precision_weights_load_as_fp32(base: BASE, tmp_path: Path) -> None
     (half / "config.json").write_text(json.dumps({**config, "dtype": "float16"}))
     model, _ = load.load_model(load.resolve(str(half)), TAGGER, LABELS)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said", "tagged"),
+    [
+        (5, 12, "beijing", [2]),  # as it is written elsewhere
+        (6, 13, "Beijing", [2]),  # a browser counts two units for the emoji
+        (5, 12, None, [2]),
+        (5, 12, "London", None),
+    ],
+)
+def test_an_entity_is_what_it_says_it_is(start: int, end: int, said: str | None, tagged: list[int] | None) -> None:
+    entity = {"start": start, "end": end, "label": "LOC", **({"text": said} if said else {})}
+    row = Row(Place("x", 7), {"text": "😀 in Beijing", "entities": [entity]})
+    if tagged is None:
+        with pytest.raises(DataError, match="the entity is 'London', but the text has 'Beijing' at 5-12"):
+            TASK.parse(row, labelled=True)
+        return
+    example = TASK.parse(row, labelled=True)
+    assert [i for i, tag in enumerate(example.written) if tag != "O"] == tagged
+    assert not example.adjusted
+
+
+def test_rows_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    verdicts = ("accept", "ignore", "accept", "accept")
+    rows = [{"text": "Ann", "spans": [], "answer": verdict, "_input_hash": 1, "_task_hash": 1} for verdict in verdicts]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    read = read_labelled(TASK, str(tmp_path / "rows.jsonl"))
+    assert [len(read.examples), read.rows] == [3, [0, 2, 3, 4]]
 
 
 def test_a_token_glueing_tokenizer_is_mended_and_saved_mended(trained: TRAINED) -> None:

@@ -99,3 +99,9 @@ def test_an_offset_of_5000_digits_is_an_error_of_its_line(tmp_path: Path) -> Non
     (row,) = brat.read(str(tmp_path), encoding=None).rows
     assert row.error is not None
     assert str(row.error.place).endswith("a.ann:1")
+
+
+def test_pieces_in_any_order_are_one_span(folder: Path) -> None:
+    (folder / "b.ann").write_text(f"T1\tSymptom 14 18;0 4\t{TEXT[14:18]} {TEXT[:4]}\n")
+    row = next(iter(brat.read(str(folder / "b.txt"), encoding=None).rows))
+    assert [(one["start"], one["end"]) for one in row.values["entities"]] == [(0, 18)]

@@ -288,3 +288,19 @@ def test_text_that_is_no_utf8_is_damage(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xff\xff"))
     with pytest.raises(DataError, match="damaged"):
         read(path)
+
+
+def test_a_row_is_excluded_for_its_label_and_not_for_another_column(tmp_path: Path) -> None:
+    import datasets
+
+    classes = {name: datasets.ClassLabel(names=["bad", "good"]) for name in ("label", "topic")}
+    table = {"text": ["a", "b", "c"], "label": [0, -1, 1], "topic": [-1, 0, 1]}
+    kinds = datasets.Features({"text": datasets.Value("string"), **classes})
+    datasets.Dataset.from_dict(table, features=kinds).to_parquet(str(tmp_path / "f.parquet"))
+
+    def excluded(columns: dict[str, str]) -> list[bool]:
+        opened = formats.read(str(tmp_path / "f.parquet"), wanted=(("text", "label"),), columns=columns, labelled=True)
+        return [bool(row.excluded) for row in opened.rows]
+
+    assert excluded({}) == [False, True, False]
+    assert excluded({"label": "topic"}) == [True, False, False]

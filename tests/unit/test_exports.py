@@ -280,3 +280,8 @@ def test_any_object_is_normalised(record: dict[str, Any]) -> None:
     found, excluded = normalise(record)
     assert isinstance(found, dict)
     assert isinstance(excluded, str)
+
+
+def test_label_studio_says_what_a_span_is() -> None:
+    (found,) = fields(task(result("labels", start=0, end=3, text="Ann", labels=["PER"])), "entities")
+    assert found == [{**ANN, "text": "Ann"}]

@@ -305,3 +305,13 @@ def test_intervals_of_spearman_s_correlation_cover_the_truth(correlation: float)
         found = outcomes("value", gold.tolist(), guess.tolist())
         draws.append(intervals(found, ("spearman",), samples=500, seed=seed)["spearman"])
     assert 0.93 <= covered(draws, 6 / math.pi * math.asin(correlation / 2)) <= 0.97
+
+
+def test_a_correlation_may_be_negative() -> None:
+    low, _ = intervals(outcomes("value", [1.0, 2.0, 2.0, 3.0, 4.0, 5.0], [2.0] * 6), ("pearson",))["pearson"]
+    assert low == 0.0  # of a share of six rows it would be half of the binomial interval
+    gold = [1.0, 2.0, 2.0, 3.0, 4.0, 5.0]
+    assert intervals(outcomes("value", gold, gold), ("pearson", "spearman")) == {
+        "pearson": [pytest.approx(1.0), pytest.approx(1.0)],
+        "spearman": [pytest.approx(1.0), pytest.approx(1.0)],
+    }

@@ -149,3 +149,8 @@ def test_json_that_could_be_parsed_but_not_walked_is_one_bad_record(depth: int) 
 def test_json_of_a_usual_depth_is_read() -> None:
     (row,) = rows('{"text": "[[", "n": ' + "[" * 90 + "]" * 90 + ', "m": [' + "[], " * 200 + "[]]}")
     assert row.error is None
+
+
+def test_what_is_no_number_in_json_is_null() -> None:
+    written = jsonl.encode({"v": float("nan"), "w": [1.5, float("-inf")], "x": {"y": float("inf")}})
+    assert json.loads(written, parse_constant=pytest.fail) == {"v": None, "w": [1.5, None], "x": {"y": None}}

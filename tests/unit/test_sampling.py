@@ -80,6 +80,13 @@ def test_a_number_of_items_is_one_a_process() -> None:
     assert sizes == [8] * 4
 
 
+@pytest.mark.parametrize(("count", "processes"), [(3, 2), (9, 4), (5, 3)])
+def test_one_item_a_process_leaves_none_out_and_no_batch_empty(count: int, processes: int) -> None:
+    drawn = [batches([10] * count, tokens=None, items=1, processes=processes, rank=rank) for rank in range(processes)]
+    assert all(batch for own in drawn for batch in own)
+    assert sorted(item for own in drawn for batch in own for item in batch) == [*range(count)]
+
+
 def test_fewer_items_than_processes_are_refused() -> None:
     with pytest.raises(DataError, match="2 training examples cannot be shared by 3 processes"):
         batches([5, 5], processes=3)

@@ -365,3 +365,24 @@ def test_cells_that_stay_open_take_no_time(lines: str) -> None:
 def test_lines_of_a_cell_that_closes_and_of_one_that_opens_are_one_record() -> None:
     data = 'text,label\r\n"a\r\n""b""\r\nc","d\r\n\r\ne"\r\nf,g\r\n'
     assert cells(data) == [['a\r\n"b"\r\nc', "d\r\n\r\ne"], ["f", "g"]]
+
+
+def test_line_ends_that_were_written_twice_are_no_part_of_a_cell() -> None:
+    assert cells("text,label\r\r\nIt is good,pos\r\r\nIt is bad,neg\r\r\n") == [
+        ["It is good", "pos"],
+        ["It is bad", "neg"],
+    ]
+
+
+def test_the_header_of_a_second_table_is_an_error_of_its_line() -> None:
+    table = "text,label\n" + "".join(f"{text},pos\n" for text in ("So it is good", "It is what I want", "It is bad"))
+    dialect, rows = read(table + table)
+    assert dialect.names == ("text", "label")
+    assert [row.place.line for row in rows if row.error] == [5]
+    assert "the header stands here again" in str(rows[3].error)
+
+
+def test_a_line_for_spreadsheets_is_refused_with_the_way_out() -> None:
+    with pytest.raises(DataError, match="'sep=;' is a line for spreadsheets") as caught:
+        read("sep=;\r\ntext;label\r\nIt is good;pos\r\n")
+    assert "tail -n +2" in str(caught.value)
