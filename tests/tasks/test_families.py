@@ -104,6 +104,11 @@ def test_one_gpu_of_several_is_shown_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert visible("cuda:1") == "cuda:0"  # of a second training in the process
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     assert [visible(device) for device in ("cpu", "auto", "cuda", "cuda:2")] == ["cpu", "auto", "cuda", "cuda:2"]
+    started = False
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # all are hidden
+    visible.cache_clear()
+    assert visible("cuda:1") == "cuda:1"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
     visible.cache_clear()
 
 
