@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from bertft.data.row import Line, Place, Row
+from bertft.data.row import Line, Place, Row, without_end
 from bertft.data.source import LINE_COST, MAX_UNPACKED, Source
 from bertft.errors import DataError, UsageError
 
@@ -265,7 +265,7 @@ def read(source: Source, layout: Layout, *, unit: Unit = "sentence", labelled: b
     document, words, size = 0, 0, 0
     inside = False
     for line in source.lines():
-        text = line.content if line.number == 1 else line.text.removesuffix("\n").rstrip("\r")
+        text = line.content
         size = size + len(text) + LINE_COST if block else 0
         if size > MAX_UNPACKED:
             raise DataError(
@@ -372,7 +372,7 @@ def write(row: Row, layout: Layout, tags: Sequence[str] | None) -> str:
         elif layout.separator == "|":
             out.append(re.sub(r"[^ \t\r\n]+", lambda item: f"{item[0]}|{next(values, '_')}", line.text))
         else:
-            body = line.text.removesuffix("\n").rstrip("\r")
+            body = without_end(line.text)
             fields = layout.split(content)
             word = len(fields) == layout.columns and layout.is_word(fields)
             out.append(f"{body}{layout.separator}{next(values, '_') if word else '_'}{line.text[len(body) :]}")

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from bertft.data import exports, jsontext
@@ -53,10 +54,11 @@ def encode(value: object) -> str:
 
     That is what drives a terminal (C1, DEL; JSON itself escapes C0), and half a surrogate pair, which UTF-8 has not.
     """
+    dumps = partial(json.dumps, ensure_ascii=False, default=str, allow_nan=False)  # tables have dates and times
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str, allow_nan=False)  # tables have dates and times
+        text = dumps(value)
     except ValueError:
-        return encode(_finite(value))
+        text = dumps(value := _finite(value))
     text = _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     try:
         text.encode()

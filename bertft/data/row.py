@@ -37,6 +37,11 @@ class Part(NamedTuple):
     use: Literal["train", "dev", "test"]
 
 
+def without_end(text: str) -> str:
+    """Return a line without what ends it: one that was written in text mode twice ends in two carriage returns."""
+    return text.removesuffix("\n").rstrip("\r")
+
+
 class Line(NamedTuple):
     """One line as read, its line end included; where it could not be decoded, `error` says so."""
 
@@ -47,7 +52,7 @@ class Line(NamedTuple):
     @property
     def content(self) -> str:
         """The line without its end and without the byte order mark that may open a file."""
-        text = self.text.removesuffix("\n").rstrip("\r")  # one that was written in text mode twice ends in "\r\r\n"
+        text = without_end(self.text)
         return text.removeprefix("\ufeff") if self.number == 1 else text
 
 

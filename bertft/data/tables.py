@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bertft.data.row import Line, Place, Row
+from bertft.data.row import Line, Place, Row, without_end
 from bertft.data.source import LINE_COST, MAX_LINE_BYTES, Source
 from bertft.errors import DataError
 
@@ -163,8 +163,7 @@ def _cells(text: str, delimiter: str) -> tuple[list[str], str]:
 
 
 def _end(line: Line) -> str:
-    body = line.text.removesuffix("\n").rstrip("\r")
-    return line.text[len(body) :]
+    return line.text[len(without_end(line.text)) :]
 
 
 def joined(lines: Sequence[Line]) -> str:
@@ -205,7 +204,7 @@ def inert(cell: str) -> str:
 
 def _extended(lines: Sequence[Line], dialect: Dialect, cells: Sequence[str]) -> str:
     text = "".join(line.text for line in lines)
-    body = text.removesuffix("\n").rstrip("\r")
+    body = without_end(text)
     # the last record of a file may have no line end; what follows it must not be glued to it
     return dialect.delimiter.join([body, *(_written(cell, dialect) for cell in cells)]) + (
         text[len(body) :] or dialect.line_end

@@ -201,7 +201,6 @@ class _Parquet:
         self._scratch = scratch
         self._field = field
         self._writer: Any = None
-        self._names: list[str] = []
 
     def add(self, rows: Sequence[Row], vectors: Sequence[Vector]) -> None:
         import pyarrow as pa
@@ -213,13 +212,13 @@ class _Parquet:
             fact = f"the record has a field {self._field!r} already"
             raise DataError(fact, place=rows[0].place, help="`--field NAME` writes the vector to another")
         advice = "`--to jsonl` takes records of any kind"
-        self._names = self._names or [*rows[0].values]
+        schema = self._writer.schema.remove(len(self._writer.schema) - 1) if self._writer else None
+        names = {*(rows[0].values if schema is None else schema.names)}
         for row in rows:  # pyarrow would leave out what the first record has not
-            if more := row.values.keys() - set(self._names):
+            if more := row.values.keys() - names:
                 fact = f"the record has a field {min(more)!r}, which the first one has not"
                 raise DataError(fact, place=row.place, help=advice)
         try:
-            schema = self._writer.schema.remove(len(self._writer.schema) - 1) if self._writer else None
             table = pa.Table.from_pylist([dict(row.values) for row in rows], schema=schema)
             table = table.append_column(self._field, column)
             self._writer = self._writer or pq.ParquetWriter(self._scratch, table.schema)

@@ -205,36 +205,33 @@ def _given_words(row: Row, text: str) -> list[Span] | None:
 
 
 def _character_span(row: Row, item: object, text: str) -> tuple[int, int, str]:
-    said = None
+    """Return the characters of an entity, and its label; what it says itself that it is counts more than its numbers.
+
+    Tools that run in a browser count UTF-16 units, of which an emoji has two. Raises DataError for what is none.
+    """
+    said = item.get("text") if isinstance(item, Mapping) else None
     if isinstance(item, Mapping):
-        said = item.get("text")
         item = [item.get("start"), item.get("end"), item.get("label")]
-    longest = len(text.encode("utf-16-le", "surrogatepass")) // 2 if isinstance(said, str) else len(text)
     match item:
-        case [int(start), int(end), str(label)] if 0 <= start < end <= longest and label:
-            return (*_where(row, text, start, end, said), label)
+        case [int(start), int(end), str(label)] if 0 <= start < end and label:
+            if end <= len(text) and (not isinstance(said, str) or _alike(text[start:end], said)):
+                return start, end, label
+            units = text.encode("utf-16-le", "surrogatepass")
+            if isinstance(said, str) and 2 * end <= len(units):
+                before, inside = (
+                    units[2 * a : 2 * b].decode("utf-16-le", "replace") for a, b in ((0, start), (start, end))
+                )
+                if _alike(inside, said):
+                    return len(before), len(before) + len(inside), label
+                raise DataError(
+                    f"the entity is {said[:60]!r}, but the text has {text[start:end][:60]!r} at {start}-{end}",
+                    place=row.place,
+                    help="offsets count characters; was the text changed after it was annotated?",
+                )
     raise DataError(
         f"{item!r} is no entity of a text of {len(text)} characters",
         place=row.place,
         help='an entity is {"start": 0, "end": 5, "label": "LOC"}',
-    )
-
-
-def _where(row: Row, text: str, start: int, end: int, said: object) -> Span:
-    """Return the characters of an entity that may say itself what they are, which is believed more than its numbers.
-
-    Tools that run in a browser count UTF-16 units, of which an emoji has two. Raises DataError for another text.
-    """
-    if not isinstance(said, str) or _alike(text[start:end], said):
-        return start, end
-    units = text.encode("utf-16-le", "surrogatepass")
-    before, inside = (units[2 * a : 2 * b].decode("utf-16-le", "replace") for a, b in ((0, start), (start, end)))
-    if _alike(inside, said):
-        return len(before), len(before) + len(inside)
-    raise DataError(
-        f"the entity is {said[:60]!r}, but the text has {text[start:end][:60]!r} at {start}-{end}",
-        place=row.place,
-        help="offsets count characters; was the text changed after it was annotated?",
     )
 
 

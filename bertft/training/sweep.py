@@ -157,10 +157,7 @@ def _trial(
         warn(f"trial {trial.number} cannot be trained: {reason}")
     finally:
         trial.set_user_attr("seconds", before + time.monotonic() - started)
-    if reason is None:
-        found.end(trial, score, pruned=pruned)
-    else:
-        found.fail(trial, reason)
+    found.end(trial, score, pruned=pruned, reason=reason)
     best = found.best()
     for old in folder.iterdir() if folder.is_dir() else ():
         if best is None or old.name != str(best.number):

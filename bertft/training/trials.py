@@ -92,13 +92,13 @@ class Trials:
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    def fail(self, trial: Trial, reason: str) -> None:
-        """Note that a trial's parameters cannot be trained with, and why."""
-        trial.set_user_attr("reason", reason)
-        self.study.tell(trial, state=TrialState.FAIL)
+    def end(self, trial: Trial, score: float | None, *, pruned: bool = False, reason: str | None = None) -> None:
+        """Note what a trial came to; without a score, or with one that is no number, it has diverged.
 
-    def end(self, trial: Trial, score: float | None, *, pruned: bool = False) -> None:
-        """Note what a trial came to; without a score, or with one that is no number, it has diverged."""
+        `reason` is why its parameters cannot be trained with.
+        """
+        if reason is not None:
+            trial.set_user_attr("reason", reason)
         if pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
         elif score is None or math.isnan(score):
