@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,7 +17,7 @@ from bertft.report.pages import evaluation_page
 from bertft.scoring.breakdown import details
 from bertft.tasks import task_class
 from bertft.tasks.ner import Tagging
-from bertft.tasks.qa import Reply
+from bertft.tasks.qa import Candidate, Reply
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -147,9 +148,8 @@ def answered() -> Judged:
 
 
 def _reply(start: int, end: int, i: int) -> Any:
-    from bertft.tasks.qa import Best
-
-    return Reply(Best([start], [end], [5.0 - i], 5.0, -9.0), 5.1, -14.0, 0.0)
+    best = Candidate(start, end, 5.0 - i, math.exp(-i - 0.1))
+    return Reply(best, np.array([best[:3]]), 5.1, best.score - 14.0, 0.0)
 
 
 def page(judged: Judged) -> str:

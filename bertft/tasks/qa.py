@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from bertft.data.conll import Unit
 from bertft.data.row import Place, Row
@@ -37,8 +38,10 @@ from bertft.tasks.base import (
     WindowSize,
 )
 from bertft.tasks.question import Gold, Question, from_row
-from bertft.text.spans import best_spans, edges, log_sums, tokens_of, without_blanks
+from bertft.text.spans import best_spans, edges, tokens_of, without_blanks
 from bertft.text.windows import cut
+
+Floats = npt.NDArray[np.float64]
 
 _ANSWERABLE, _UNANSWERABLE = "answerable", "unanswerable"
 _ROOM = 64
@@ -65,7 +68,7 @@ class QaOptions:
 
 
 class Candidate(NamedTuple):
-    """A span of the context in characters, its score (a sum of two logits), and its probability."""
+    """A span of the context in characters, its score (a sum of two logits, in fp32), and its probability."""
 
     start: int
     end: int
@@ -73,45 +76,29 @@ class Candidate(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A prediction: the best spans, and how much better "no answer" scores than the first of them.
+class Reply(NamedTuple):
+    """A prediction, of one window or of all: the best span, if there is one, the best ones, and "no answer".
 
-    `total` is the log of the sum of all exponentials of scores, of "no answer" too where the model has learnt what that
-    is: then `null` is its probability, else None. `null_odds` are a difference of logits; infinite where no span is.
+    `spans` (spans, 3) are the start and end of each in characters, and its score, best first. `total` is the log of the
+    sum of all exponentials of scores, of `null_score` too where the model has learnt what no answer is: then `null` is
+    its probability, else None.
     """
 
-    best: Best
+    first: Candidate | None
+    spans: Floats
     total: float
-    null_odds: float
+    null_score: float
     null: float | None
 
     @property
     def candidates(self) -> tuple[Candidate, ...]:
         """The best spans, best first."""
-        each = zip(self.best.starts, self.best.ends, self.best.scores, strict=True)
-        return tuple(Candidate(*one, probability=math.exp(one[2] - self.total)) for one in each)
+        return tuple(_candidate(span, self.total) for span in self.spans.tolist())
 
     @property
-    def first(self) -> Candidate | None:
-        """The best span."""
-        best = self.best
-        if not best.scores:
-            return None
-        return Candidate(best.starts[0], best.ends[0], best.scores[0], math.exp(best.scores[0] - self.total))
-
-
-class Best(NamedTuple):
-    """The best spans of one window or of all, best first, (spans,) each: characters and scores; and "no answer".
-
-    `total` is the log of the sum of the exponentials of `scores`, `null` the score of "no answer".
-    """
-
-    starts: list[int]
-    ends: list[int]
-    scores: list[float]
-    total: float
-    null: float
+    def null_odds(self) -> float:
+        """How much better "no answer" scores than the best span, a difference of logits; infinite where no span is."""
+        return math.inf if self.first is None else self.null_score - self.first.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,33 +248,52 @@ class Qa:
     ) -> tuple[list[Window], Counts]:
         return self.features(examples, encoder, window)
 
-    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Best]:
-        width = max(len(window.owned) for window in windows)
-        scores = np.full((len(windows), width, 2), -np.inf)  # (windows, context tokens, start and end)
-        characters = np.full((len(windows), 2 * width), -1, dtype=np.intc)
-        for window, one, own, spans in zip(windows, logits, scores, characters, strict=True):
-            if count := len(window.owned):
-                own[:count] = one[window.owned[0] : window.owned[0] + count]
-                spans[: 2 * count] = window.spans
-        characters = characters.reshape(scores.shape)
-        scores[characters < 0] = -np.inf
-        start, end = np.ascontiguousarray(np.moveaxis(scores, 2, 0))
+    def reduce(self, windows: Sequence[Window], logits: Sequence[Logits]) -> list[Reply]:
+        whole = [(window.owned, one) for window, one in zip(windows, logits, strict=True) if window.owned]
+        parts = [one[owned[0] : owned[-1] + 1] for owned, one in whole] or [np.zeros((0, 2), dtype=np.float32)]
+        scores = np.concatenate(parts)  # (context tokens of all windows, start and end)
+        flat = array("i")
+        for window in windows:
+            flat.extend(window.spans)
+        flat.extend((-1, -1))  # for the spans that are none, where no window has any context
+        characters = np.frombuffer(flat, dtype=np.intc).reshape(-1, 2)
+        scores[(characters[:-1] < 0) | np.isnan(scores)] = -np.inf
+        sizes = np.array([len(window.owned) for window in windows])
+        inside = np.arange(sizes.max()) < sizes[:, None]
+        begins, stops = np.full((2, *inside.shape), -np.inf, dtype=scores.dtype)  # (windows, context tokens) each
+        begins[inside], stops[inside] = scores.T
         longest, count = self.options.max_answer_length, self.options.n_best
-        window_of, first, last, found = best_spans(start, end, longest=longest, count=count)
-        starts, ends = characters[window_of, first, 0].tolist(), characters[window_of, last, 1].tolist()
-        ranked, totals = found.tolist(), log_sums(found, window_of, len(windows)).tolist()
-        nulls = [float(one[0, 0]) + float(one[0, 1]) for one in logits]
-        cuts = np.searchsorted(window_of, np.arange(len(windows) + 1)).tolist()
+        first, last, found = best_spans(begins, stops, longest=longest, count=count)
+        before = (sizes.cumsum() - sizes)[:, None]
+        starts = characters[:, 0].take(before + first, mode="clip")
+        ends = characters[:, 1].take(before + last, mode="clip")
+        nothing = np.concatenate([one[:1] for one in logits]).sum(axis=1).astype(np.float64)
+        return self._replies(np.stack((starts, ends, found), axis=2, dtype=np.float64), nothing)
+
+    def _replies(self, spans: Floats, nothing: Floats) -> list[Reply]:
+        """Return the replies whose spans (replies, spans, 3) these are, -inf the score of none, and "no answer"."""
+        scores = spans[:, :, 2]
+        sizes = np.count_nonzero(scores > -np.inf, axis=1).tolist()
+        totals = np.logaddexp.reduce(scores, axis=1)
+        chances: Sequence[float | None] = [None] * len(sizes)
+        if self.null:
+            totals = np.logaddexp(totals, nothing)
+            chances = np.exp(nothing - totals).tolist()
+        each = zip(spans[:, 0].tolist(), spans, sizes, totals.tolist(), nothing.tolist(), chances, strict=True)
         return [
-            Best(starts[a:b], ends[a:b], ranked[a:b], total, null)
-            for a, b, total, null in zip(cuts, cuts[1:], totals, nulls, strict=False)
+            Reply(_candidate(first, total) if size else None, own[:size], total, null, chance)
+            for first, own, size, total, null, chance in each
         ]
 
-    def decode(self, example: Question, summaries: Sequence[Best]) -> Reply:
-        best = summaries[0] if len(summaries) == 1 else _merged(summaries, self.options.n_best)
-        total = float(np.logaddexp(best.total, best.null)) if self.null else best.total
-        odds = best.null - best.scores[0] if best.scores else math.inf
-        return Reply(best, total, odds, math.exp(best.null - total) if self.null else None)
+    def decode(self, example: Question, summaries: Sequence[Reply]) -> Reply:
+        if len(summaries) == 1:
+            return summaries[0]
+        found: dict[tuple[float, float], float] = {}
+        for start, end, score in np.concatenate([reply.spans for reply in summaries]).tolist():
+            found[start, end] = max(score, found.get((start, end), -math.inf))
+        ranked = sorted((-score, *span) for span, score in found.items())[: self.options.n_best]
+        spans = np.array([[(start, end, -score) for score, start, end in ranked] or [(0, 0, -math.inf)]])
+        return self._replies(spans, np.array([min(reply.null_score for reply in summaries)]))[0]
 
     # -- predictions to scores and answers -----------------------------------------------------------------------------
 
@@ -415,17 +421,9 @@ class Qa:
         return cls(null=True)  # nothing tells whether it learnt of questions without an answer
 
 
-def _merged(summaries: Sequence[Best], count: int) -> Best:
-    """Return the best spans of several windows, each span once, and the least score of "no answer"."""
-    found: dict[tuple[int, int], float] = {}
-    for best in summaries:
-        for start, end, score in zip(best.starts, best.ends, best.scores, strict=True):
-            found[start, end] = max(score, found.get((start, end), -math.inf))
-    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:count]
-    scores = [score for _, score in ranked]
-    total = float(log_sums(np.array(scores), np.zeros(len(scores), dtype=np.intp), 1)[0])
-    starts, ends = [span[0] for span, _ in ranked], [span[1] for span, _ in ranked]
-    return Best(starts, ends, scores, total, min(best.null for best in summaries))
+def _candidate(span: Sequence[float], total: float) -> Candidate:
+    start, end, score = span
+    return Candidate(int(start), int(end), score, math.exp(score - total))
 
 
 def _told(what: str, examples: Sequence[Question], count: str | None = None) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.floating[Any]]
 Indices = npt.NDArray[np.intp]
 
 _SPACE = re.compile(r"\s")  # for texts the same as str.isspace, by which str.strip goes
@@ -78,62 +79,50 @@ def _flat(pairs: npt.NDArray[np.intc]) -> array[int]:
     return flat
 
 
-def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tuple[Indices, Indices, Indices, Floats]:
-    """Return window, first token, last token and score, (spans,) each, of the `count` best spans of every window.
+def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tuple[Indices, Indices, Floats]:
+    """Return first token, last token and score, (windows, spans) each, of the `count` best spans of every window.
 
-    A score is `starts[window, first] + ends[window, last]`, both (windows, tokens), of at most `longest` tokens; spans
-    of -inf are none. Windows in order, in each the best first; of equal ones the earlier and shorter.
+    A score is `starts[window, first] + ends[window, last]`, both (windows, tokens), of at most `longest` tokens. In
+    each window the best come first, of equal ones the earlier and shorter. Where it has fewer than others, and where
+    none has any, a score of -inf stands for no span; so it does in `starts` and `ends`. Nothing may be NaN.
 
     The spans of a window begin at the `count` tokens whose best span is best: any other is worse than that many. So the
-    pairs that are looked at are `count * longest` a window, ties aside.
+    pairs that are looked at are `count * longest` a window.
     """
     windows, tokens = starts.shape
-    longest = min(longest, tokens)
-    if not windows or not longest:
-        nothing = np.zeros(0, dtype=np.intp)
-        return nothing, nothing, nothing, np.zeros(0)
-    width = tokens + longest - 1
-    padded = np.full((windows, width), -np.inf)
-    padded[:, :tokens] = ends
-    highest = padded.copy()  # of the ends from a token on, as many as `reach` of them
-    reach = 1
+    longest = max(1, min(longest, tokens))
+    # behind each window as many places of -inf as its spans could reach, so that all windows are one row
+    width = max(tokens + longest - 1, 1)
+    padded = np.full((2, windows, width), -np.inf, dtype=starts.dtype)
+    padded[0, :, :tokens], padded[1, :, :tokens] = starts, ends
+    begins, stops = padded.reshape(2, -1)
+    highest, reach = stops, 1  # of the ends from a token on, as many as `reach` of them
     while reach < longest:
         step = min(reach, longest - reach)
-        np.maximum(highest[:, :-step], highest[:, step:], out=highest[:, :-step])
+        nearer, highest = highest, highest.copy()
+        np.maximum(nearer[:-step], nearer[step:], out=highest[:-step])
         reach += step
-    highest = starts + highest[:, :tokens]  # the best span that begins at each token
-    chosen = highest >= _nth(highest, count)
-    most = max(1, int(chosen.sum(axis=1).max()))  # ties are more than `count`
-    begins = np.argsort(~chosen, axis=1, kind="stable")[:, :most]  # (windows, begins): the chosen ones in order
-    rows = np.arange(windows)[:, None]
-    lasts = (begins + rows * width)[:, :, None] + np.arange(longest)
-    scores = (starts[rows, begins][:, :, None] + padded.ravel()[lasts]).reshape(windows, -1)
-    spans = np.flatnonzero(scores >= _nth(scores, count))
-    window, first, more = np.unravel_index(spans, lasts.shape)
-    found, first = scores.ravel()[spans], begins[window, first]
-    order = np.lexsort((-found, window))
-    sizes = np.bincount(window, minlength=windows)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    kept = order[rank < count]
-    return window[kept], first[kept], first[kept] + more[kept], found[kept]
+    first = _highest((begins + highest).reshape(windows, width), min(count, width))  # where the best span is best
+    last = first[:, :, None] + np.arange(longest)
+    scores = begins.take(first)[:, :, None] + stops.take(last, mode="clip")  # (windows, begins, longest)
+    every = first.shape[1] * longest
+    spans = _highest(scores.reshape(windows, every), min(count, every))
+    found = scores.take(spans)
+    order = np.argsort(-found, axis=1, kind="stable") + np.arange(windows)[:, None] * spans.shape[1]
+    chosen, more = np.divmod(spans.take(order), longest)
+    first = first.take(chosen) - np.arange(windows)[:, None] * width
+    return first, first + more, found.take(order)
 
 
-def _nth(values: Floats, n: int) -> Floats:
-    """Return the n-th highest value of each row, (rows, 1), or the lowest of fewer; never -inf."""
-    n = min(n, values.shape[1])
-    return np.maximum(np.partition(values, -n, axis=1)[:, -n, None], np.finfo(np.float64).min)
+def _highest(values: Floats, count: int) -> Indices:
+    """Return where the `count` highest values of each row stand in all of them, (rows, count), in the rows' order.
 
-
-def log_sums(scores: Floats, window: Indices, windows: int) -> Floats:
-    """Return the log of the sum of exponentials of each window's scores, (windows,): -inf for one without any.
-
-    `scores` and `window`, whose each one is, are (spans,), windows in order, in each the best first.
+    Of equal values the first are taken. Rows have no less than `count`.
     """
-    begins = np.searchsorted(window, np.arange(windows))
-    some = np.bincount(window, minlength=windows) > 0
-    highest = np.full(windows, -np.inf)
-    highest[some] = scores[begins[some]]
-    sums = np.bincount(window, np.exp(scores - highest[window]), minlength=windows)
-    totals = highest.copy()
-    totals[some] += np.log(sums[some])
-    return totals
+    nth = np.partition(values, -count, axis=1)[:, -count, None]
+    chosen = np.flatnonzero(values >= nth)
+    if len(chosen) > count * len(values):  # more than one is the last
+        higher, equal = values > nth, values == nth
+        room = count - higher.sum(axis=1, keepdims=True)
+        chosen = np.flatnonzero(higher | (equal & (equal.cumsum(axis=1) <= room)))
+    return chosen.reshape(len(values), count)

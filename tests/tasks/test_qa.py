@@ -22,9 +22,9 @@ from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import DataError, ModelError, UsageError
 from bertft.tasks import task_class
 from bertft.tasks.base import Counts, Window, WindowSize
-from bertft.tasks.qa import Best, Qa, Reply, divide
+from bertft.tasks.qa import Candidate, Qa, Reply, divide
 from bertft.tasks.question import Gold, locate
-from bertft.text.spans import best_spans, edges, log_sums, tokens_of, without_blanks
+from bertft.text.spans import best_spans, edges, tokens_of, without_blanks
 
 BASE = Callable[[str], Path]
 FAMILIES = ("bert-cased", "bert-uncased", "roberta", "modernbert", "albert", "xlm-roberta")
@@ -407,35 +407,40 @@ def test_the_target_of_an_answer_is_the_first_gold_one(family: str) -> None:
 
 # -- spans -------------------------------------------------------------------------------------------------------------
 
-FINITE = st.one_of(st.sampled_from([-math.inf, 0.0, 1.0]), st.floats(-20, 20))
+FINITE = st.one_of(st.sampled_from([-math.inf, 0.0, 1.0]), st.floats(-20, 20, width=32))
+
+
+def fp32_sum(start: Any, end: Any) -> float:
+    return float(np.float32(start) + np.float32(end))
 
 
 @given(
     batch=st.lists(st.lists(st.tuples(FINITE, FINITE), max_size=40), max_size=5),
     longest=st.integers(1, 45),
     count=st.integers(1, 30),
+    exact=st.booleans(),
 )
-def test_best_spans_are_the_best_of_all(batch: list[list[tuple[float, float]]], longest: int, count: int) -> None:
+def test_best_spans_are_the_best_of_all(
+    batch: list[list[tuple[float, float]]], longest: int, count: int, exact: bool
+) -> None:
     width = max(map(len, batch), default=0)
-    logits = np.full((len(batch), width, 2), -math.inf)
+    logits = np.full((len(batch), width, 2), -math.inf, dtype=np.float64 if exact else np.float32)
     expected = []
     for window, pairs in enumerate(batch):
         logits[window, : len(pairs)] = np.array(pairs).reshape(-1, 2)
         every = [
-            (-(pairs[i][0] + pairs[j][1]), i, j)
+            (-((pairs[i][0] + pairs[j][1]) if exact else fp32_sum(pairs[i][0], pairs[j][1])), i, j)
             for i in range(len(pairs))
             for j in range(i, min(i + longest, len(pairs)))
-            if pairs[i][0] + pairs[j][1] > -math.inf
         ]
-        expected += [(window, *span) for span in sorted(every)[:count]]
-    found = best_spans(logits[..., 0], logits[..., 1], longest=longest, count=count)
-    assert [
-        (window, -score, i, j) for window, i, j, score in zip(*map(np.ndarray.tolist, found), strict=True)
-    ] == expected
-    sums = log_sums(found[3], found[0], len(batch)).tolist()
-    for window, total in enumerate(sums):
-        own = [math.exp(-span[1]) for span in expected if span[0] == window]
-        assert math.exp(total) == pytest.approx(math.fsum(own), rel=1e-12)
+        expected.append(sorted(span for span in every if span[0] < math.inf)[:count])
+    first, last, score = best_spans(logits[..., 0], logits[..., 1], longest=longest, count=count)
+    assert first.shape == last.shape == score.shape
+    assert score.shape[1] <= count
+    for spans, *found in zip(expected, -score, first, last, strict=True):
+        some = len(spans)
+        assert [*zip(*(values[:some].tolist() for values in found), strict=True)] == spans
+        assert np.isposinf(found[0][some:]).all()
 
 
 @families
@@ -466,9 +471,9 @@ def test_answers_are_the_best_of_all_spans_of_all_windows(family: str, null: boo
                     span = window.spans[2 * i], window.spans[2 * j + 1]
                     if -1 in span:
                         continue
-                    score = float(scores[own[i], 0]) + float(scores[own[j], 1])
+                    score = fp32_sum(scores[own[i], 0], scores[own[j], 1])
                     every[span] = max(score, every.get(span, -math.inf))
-        nothing = min(float(scores[0, 0]) + float(scores[0, 1]) for scores in logits)
+        nothing = min(fp32_sum(*scores[0]) for scores in logits)
         best = sorted(every.items(), key=lambda item: -item[1])
         reply = answered(task, example, windows, logits)
         assert [(c.start, c.end, c.score) for c in reply.candidates] == [
@@ -503,7 +508,7 @@ def test_windows_find_what_the_whole_finds(family: str) -> None:
         tokens = len(ready.encode_texts([context])[0].ids)
         logits = np.random.default_rng(seed).normal(size=(tokens, 2)).astype(np.float32)
 
-        def reply(length: int, stride: int) -> Any:
+        def answer(length: int, stride: int) -> dict[str, Any]:
             windows, _ = task.features([example], ready, WindowSize(length + ready.pair.specials, stride))
             scores, begin = [], 0
             for window in windows:
@@ -512,20 +517,20 @@ def test_windows_find_what_the_whole_finds(family: str) -> None:
                 full[own] = logits[begin : begin + len(own)]
                 scores.append(full)
                 begin += length - stride
-            return answered(task, example, windows, scores)
+            reply = answered(task, example, windows, scores)
+            return {**reply._asdict(), "spans": reply.spans.tolist()}
 
-        whole = reply(max(tokens, 2), 0)
+        whole = answer(max(tokens, 2), 0)
         # neighbours that share all but one of a span's tokens hold it between them
         stride = data.draw(st.integers(max(longest - 1, 1), 12))
-        assert reply(data.draw(st.integers(2 * stride, 40)), stride) == whole
+        assert answer(data.draw(st.integers(2 * stride, 40)), stride) == whole
 
     check()
 
 
 def test_every_window_of_a_context_says_whether_there_is_an_answer_and_the_least_counts() -> None:
-    summary = Best([0], [1], [1.0], 1.0, 3.0)
-    other = Best([0], [1], [2.0], 2.0, -1.0)
-    reply = KNOWING.decode(unlabelled("A cat."), [summary, other])
+    windows = [Reply(None, np.array([[0, 1, score]]), score, null, None) for score, null in ((1.0, 3.0), (2.0, -1.0))]
+    reply = KNOWING.decode(unlabelled("A cat."), windows)
     assert reply.null_odds == -3.0
     assert [candidate.score for candidate in reply.candidates] == [2.0]
 
@@ -535,8 +540,8 @@ def test_every_window_of_a_context_says_whether_there_is_an_answer_and_the_least
 
 def reply_of(context: str, text: str, *, odds: float, null: float | None) -> Reply:
     start = context.index(text)
-    best = Best([start], [start + len(text)], [2.0], 2.0, 2.0 + odds)
-    return Reply(best, 2.0 - math.log(0.75), odds, null)
+    best, total = Candidate(start, start + len(text), 2.0, 0.75), 2.0 - math.log(0.75)
+    return Reply(best, np.array([best[:3]]), total, 2.0 + odds, null)
 
 
 def test_the_threshold_is_tuned_on_development_data_and_used() -> None:
