@@ -30,7 +30,7 @@ from bertft.inference.pytorch import (
 )
 from bertft.recipe import Recipe
 from bertft.text.masking import Masking
-from bertft.training import checkpoints, cpu, layers, parallel, reporters
+from bertft.training import checkpoints, cpu, layers, parallel, reporters, unpadded
 from bertft.training.directory import refuse_changes
 from bertft.training.distillation import Distillation
 from bertft.training.plan import Job
@@ -193,6 +193,11 @@ def _fit(
             ),
             callbacks=callbacks,
         )
+    if chosen.type == "cuda" and precision != "fp32" and not _wrapped(trainer):
+        with trainer.accelerator.autocast():
+            problem = unpadded.prepare(model)
+        trainer.pads = problem is not None
+        say(f"batches keep their padding: {problem}" if problem else "batches are computed without their padding")
     trainer.remove_callback(transformers.PrinterCallback)
     reporters.place_logs(trainer.callback_handler.callbacks, folder)
     try:
@@ -267,6 +272,11 @@ def _with_precision(
             raise UsageError(f"trainer.{precision}: {config.model_type} does not train in {precision}", help=advice)
     say(f"using {describe(device, precision)}")
     return settings, precision
+
+
+def _wrapped(trainer: EncoderTrainer) -> bool:
+    """Say whether what is trained is more than the model as it stands: compiled, or shared out among processes."""
+    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or trainer.args.torch_compile
 
 
 def _masking(job: Job) -> Masking | None:

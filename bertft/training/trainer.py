@@ -27,7 +27,7 @@ from bertft.tasks.base import IGNORED, Objective, Template, Window
 from bertft.tasks.passages import built
 from bertft.text.masking import Masking, draws
 from bertft.text.pairs import Chunk, Told, draw
-from bertft.training import layers, losses, parallel
+from bertft.training import layers, losses, parallel, unpadded
 from bertft.training.distillation import Distillation
 from bertft.training.items import Items
 from bertft.training.progress import Progress
@@ -130,6 +130,7 @@ class Collator:
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Return the model's inputs, `labels` of `losses.targets`, `owner` (windows,), and which `items` these are.
 
+        `kept` (tokens,) are the places in (windows * tokens) that are no padding.
         What pairs are, which the targets of their first tokens say, is `pairs` (windows,); by what a generator guesses
         tokens is `draws` (windows, tokens).
         """
@@ -145,6 +146,7 @@ class Collator:
             batch["draws"] = torch.zeros(batch["labels"].shape)
             for row, window in zip(batch["draws"], windows, strict=True):
                 row[: len(window.input_ids)] = torch.from_numpy(draws(window.input_ids))
+        batch["kept"] = torch.from_numpy(np.flatnonzero(arrays["attention_mask"]))
         batch["owner"] = torch.tensor([i for i, group in enumerate(groups) for _ in group])
         batch["items"] = torch.tensor([item["item"] for item in items])
         return batch
@@ -170,7 +172,7 @@ class EncoderTrainer(ResumableTrainer):
     """A Trainer whose `evaluate` is `Engine.evaluate` on the dev examples, so that it cannot disagree with `eval`.
 
     The engine must wrap the model that is trained. `facts["parts"]` is in how many a batch is computed: it grows where
-    memory does not suffice.
+    memory does not suffice. `pads` says whether batches are computed with their padding; see `training/unpadded.py`.
     """
 
     def __init__(
@@ -188,6 +190,7 @@ class EncoderTrainer(ResumableTrainer):
         **arguments: Any,
     ) -> None:
         super().__init__(compute_loss_func=self._loss, request=request, **arguments)
+        self.pads = True
         self._request = request
         self._layer_decay = layer_decay
         self._watch = watch
@@ -244,11 +247,13 @@ class EncoderTrainer(ResumableTrainer):
     @override
     def compute_loss(self, model: Any, inputs: dict[str, Any], *arguments: Any, **named: Any) -> Any:
         del inputs["items"]
+        kept = inputs.pop("kept")
         self._owner, self._mask, self._pairs = inputs.pop("owner"), inputs["attention_mask"], inputs.pop("pairs", None)
         if self._distillation is not None:
             with self.accelerator.autocast():
                 self._distillation.ask(inputs)
-        with self._selecting(inputs) as self._asked:
+        layout = None if self.pads else unpadded.layout(self._mask, kept)
+        with self._selecting(inputs) as self._asked, unpadded.without_padding(self.model, layout):
             return super().compute_loss(model, inputs, *arguments, **named)
 
     def _selecting(self, inputs: dict[str, Any]) -> AbstractContextManager[replaced.Asked | None]:
@@ -401,7 +406,9 @@ def split(inputs: Mapping[str, torch.Tensor], parts: int, *, per_token: bool) ->
         longest = int(inputs["attention_mask"][own].sum(1).max())
         part = {}
         for name, values in inputs.items():
-            if name in ("labels", "items", "pairs"):
+            if name == "kept":
+                part[name] = inputs["attention_mask"][own, :longest].flatten().nonzero().squeeze(1)
+            elif name in ("labels", "items", "pairs"):
                 part[name] = values[first:end, :longest] if name == "labels" and per_token else values[first:end]
             else:
                 part[name] = values[own] - first if name == "owner" else values[own, :longest]

@@ -22,10 +22,10 @@ from bertft.errors import DataError
 from bertft.heads import attach
 from bertft.heads.crf import Crf
 from bertft.inference.engine import Engine
-from bertft.inference.pytorch import TorchBackend
+from bertft.inference.pytorch import TorchBackend, takes_segments
 from bertft.tasks.base import IGNORED, Objective, Window, WindowSize
 from bertft.tasks.classify import Classify, ClassifyOptions
-from bertft.training import losses
+from bertft.training import losses, unpadded
 from bertft.training.items import Items
 from bertft.training.progress import Progress
 from bertft.training.trainer import Collator, Drawn, EncoderTrainer
@@ -185,7 +185,7 @@ LENGTHS = (5, 17, 9, 30, 6, 12, 25, 8)
 
 
 def window(example: int, length: int, target: Any, seed: int) -> Window:
-    ids = np.random.default_rng(seed).integers(6, 200, length).tolist()
+    ids = np.random.default_rng(seed).integers(6, 90, length).tolist()
     return Window(example, ids, [0] * length, target)
 
 
@@ -254,8 +254,10 @@ def gradients(
     steps: int,
     fits: int | None = None,
     backward: bool = False,
+    pads: bool = True,
+    **settings: Any,
 ) -> dict[str, torch.Tensor]:
-    """Return the gradients of one optimizer step over all items; `fits` windows have room in memory."""
+    """Return the gradients of one optimizer step over all items, and its loss; `fits` windows have room in memory."""
     torch.manual_seed(0)
     auto = getattr(transformers, f"AutoModelFor{ARCHITECTURE.get(objective.loss, 'SequenceClassification')}")
     labels = {"values": 1, "spans": 2}.get(objective.loss, 3)
@@ -267,7 +269,8 @@ def gradients(
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0  # masks would differ, and nothing else may
-    model.config.attention_probs_dropout_prob = 0.0
+        elif isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
     seen = Gradients()
     drawn = Items()
     for windows in items(objective.loss):
@@ -290,18 +293,22 @@ def gradients(
             save_strategy="no",
             remove_unused_columns=False,
             label_names=["labels"],
+            **settings,
         ),
         batches=None,
         facts={"parts": 1},
         save_limit=None,
         save_seconds=None,
         train_dataset=Drawn(drawn),
-        data_collator=Collator(objective, 0, segments=True),
+        data_collator=Collator(objective, 0, segments=takes_segments(model)),
         callbacks=[seen],
     )
-    trainer.train()
+    if not pads:
+        assert unpadded.prepare(model) is None
+        trainer.pads = False
+    trained = trainer.train()
     assert len(seen.seen) == 1
-    return seen.seen[0]
+    return {**seen.seen[0], "loss": torch.tensor(trained.training_loss)}
 
 
 every_objective = pytest.mark.parametrize(
@@ -364,9 +371,86 @@ def test_a_step_is_the_same_in_one_batch_and_in_four(
     whole = gradients(model, objective, tmp_path, batch=8, steps=1)
     parts = gradients(model, objective, tmp_path, batch=2, steps=4)
     assert whole.keys() == parts.keys()
-    assert max(g.abs().max().item() for g in whole.values()) > 1e-3
+    assert max(g.abs().max().item() for name, g in whole.items() if name != "loss") > 1e-3
     for name, gradient in whole.items():
         torch.testing.assert_close(parts[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+# -- without padding ---------------------------------------------------------------------------------------------------
+
+UNPADDED = ("bert-cased", "distilbert", "electra", "roberta", "xlm-roberta", "albert", "modernbert")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@every_objective
+@pytest.mark.parametrize("family", UNPADDED)
+def test_a_step_without_padding_is_the_step_with_it(
+    base: Callable[[str], Path], tmp_path: Path, family: str, objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = base(family)
+    padded = gradients(model, objective, tmp_path, batch=8, steps=1)
+    seen: list[tuple[int, ...]] = []
+    attend = unpadded._window_by_window
+
+    def attended(query: torch.Tensor, *more: Any, **named: Any) -> torch.Tensor:
+        seen.append(tuple(query.shape[::2]))
+        return attend(query, *more, **named)
+
+    monkeypatch.setattr(unpadded, "_window_by_window", attended)
+    found = gradients(model, objective, tmp_path, batch=8, steps=1, pads=False)
+    tokens = sum(len(one.input_ids) for windows in items(objective.loss) for one in windows)
+    assert seen[-2:] == [(1, tokens)] * 2  # of each layer: no padding
+    assert found["loss"].item() == pytest.approx(padded["loss"].item(), abs=1e-5)
+    assert found.keys() == padded.keys()
+    for name, gradient in padded.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:torch")
+@pytest.mark.parametrize("family", ["bert-cased", "modernbert"])
+def test_without_padding_in_parts_and_with_layers_computed_again(
+    base: Callable[[str], Path], tmp_path: Path, family: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, objective = base(family), Objective("classes", over_windows="max")
+    padded = gradients(model, objective, tmp_path, batch=8, steps=1)
+    parts = gradients(model, objective, tmp_path, batch=4, steps=2, fits=4, pads=False)
+    assert "is computed in 2 parts" in capsys.readouterr().err
+    again = gradients(model, objective, tmp_path, batch=8, steps=1, pads=False, activation_checkpointing=True)
+    for name, gradient in padded.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+        torch.testing.assert_close(again[name], gradient, rtol=1e-5, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", ["mpnet", "deberta", "deberta-v3"])
+def test_attention_that_is_more_than_that_of_queries_to_keys_keeps_its_padding(
+    base: Callable[[str], Path], family: str
+) -> None:
+    model = transformers.AutoModelForTokenClassification.from_pretrained(base(family), dtype=torch.float32)
+    before = model.config._attn_implementation
+    assert unpadded.prepare(model)
+    assert model.config._attn_implementation == before
+    ids = torch.arange(5, 29).reshape(2, 12)
+    mask = torch.ones_like(ids)
+    mask[1, 7:] = 0
+    plain = transformers.AutoModelForTokenClassification.from_pretrained(base(family), dtype=torch.float32).eval()
+    with torch.no_grad():
+        left, found = plain.base_model(ids, mask)[0], model.eval().base_model(ids, mask)[0]
+    torch.testing.assert_close(found, left, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("family", UNPADDED)
+def test_a_trial_sees_windows_that_attend_to_each_other(
+    base: Callable[[str], Path], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mixed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+
+    monkeypatch.setattr(unpadded, "_window_by_window", mixed)
+    model = transformers.AutoModelForTokenClassification.from_pretrained(base(family), dtype=torch.float32)
+    for name, weights in model.named_parameters():  # as of a trained model: attention looks at something
+        if any(part in name for part in ("query", "key", "q_lin", "k_lin", "Wqkv")):
+            torch.nn.init.normal_(weights, std=0.5)
+    assert "hidden states are others" in str(unpadded.prepare(model))
 
 
 # -- what training minimises is what is predicted ----------------------------------------------------------------------
