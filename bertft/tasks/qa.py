@@ -273,7 +273,7 @@ class Qa:
     def _replies(self, spans: Floats, nothing: Floats) -> list[Reply]:
         """Return the replies whose spans (replies, spans, 3) these are, -inf the score of none, and "no answer"."""
         scores = spans[:, :, 2]
-        sizes = np.count_nonzero(scores > -np.inf, axis=1).tolist()
+        sizes = (scores > -np.inf).sum(axis=1).tolist()
         totals = np.logaddexp.reduce(scores, axis=1)
         chances: Sequence[float | None] = [None] * len(sizes)
         if self.null:
