@@ -3,6 +3,7 @@
     python -m tests.bench                      # some 40 minutes on two cores
     python -m tests.bench --quick --json       # within 5 minutes: one repetition of less of everything
     python -m tests.bench --only train
+    python -m tests.bench --only base          # BERT-base, on a GPU if there is one; a few rows on a CPU
 
 The peers are a plain `Trainer` at the defaults of transformers' example scripts (`plain_*.py`), `pipeline()`, and for
 questions a plain loop with the examples' algorithm (`peers.py`). Every run is a process of its own, the two sides of a
@@ -34,6 +35,7 @@ from tests.bench.scores import location
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 WORKLOADS = ("train", "predict", "answers", "start", "memory")
+"""What is run where nothing is asked for."""
 
 
 @dataclass
@@ -86,24 +88,35 @@ def machine() -> str:
     except (OSError, StopIteration):
         name = platform.processor()
     able = [key for key in ("avx2", "avx512", "avx512_bf16", "amx_bf16") if torch.cpu.get_capabilities().get(key)]
+    if torch.cuda.is_available():
+        able.append(torch.cuda.get_device_name())
     versions = f"Python {platform.python_version()}, torch {torch.__version__}, transformers {transformers.__version__}"
     return f"{name}, {os.cpu_count()} cores, {' '.join(able)}; {versions}"
 
 
 def matmul_peak(seconds: float) -> dict[str, float]:
-    """Return the most GFLOP/s that matrix products reached, by dtype, over the shapes of encoders."""
+    """Return the most GFLOP/s that matrix products reached, by dtype, over the shapes of encoders; of a GPU if any."""
     import torch
 
+    shapes = [(2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384), (4096, 768, 3072)]
+    device, times, wait = "cpu", 1, lambda: None
+    if torch.cuda.is_available():
+        shapes += [(16384, 768, 3072), (16384, 3072, 768), (8192, 8192, 8192)]
+        device, times, wait = "cuda", 20, torch.cuda.synchronize
     peak = {}
     for dtype in (torch.float32, torch.bfloat16):
         best = 0.0
-        for rows, inner, columns in ((2048, 2048, 2048), (1024, 384, 1536), (1024, 1536, 384), (4096, 768, 3072)):
-            a, b = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+        for rows, inner, columns in shapes:
+            a = torch.randn(rows, inner, device=device, dtype=dtype)
+            b = torch.randn(columns, inner, device=device, dtype=dtype)
             torch.nn.functional.linear(a, b)
+            wait()
             end = time.perf_counter() + seconds
             while (started := time.perf_counter()) < end:
-                torch.nn.functional.linear(a, b)
-                best = max(best, 2 * rows * inner * columns / (time.perf_counter() - started) / 1e9)
+                for _ in range(times):
+                    torch.nn.functional.linear(a, b)
+                wait()
+                best = max(best, times * 2 * rows * inner * columns / (time.perf_counter() - started) / 1e9)
         peak[str(dtype).removeprefix("torch.")] = best
     return peak
 
@@ -149,21 +162,83 @@ def training(bench: Bench) -> None:
             bertft=(*own, *data, "--model", bench.model, "--out", str(folder / "out"), "--overwrite", *options, *size),
             **{f"plain{kind}": (*plain, *arguments, *more) for kind, more in peers.items()},
         )
-        for side, figures in found.items():
-            tokens = figures["tokens_per_second"]
-            length = figures["tokens_per_second"] / figures["examples_per_second"]
-            peak = bench.peak["bfloat16" if side == "bertft" or side.endswith("bf16") else "float32"]
-            share = tokens * training_flops(location(bench.model), length) / peak / 1e9
-            print(
-                f"  {name:12} {side:14} {figures['examples_per_second']:8.1f} ({tokens:7,.0f}; {share:4.0%})  "
-                f"padding {figures['padding']:4.0%}  {figures['peak_mb']:6,.0f} MB",
-                flush=True,
-            )
-        # tokens, as the rows of the two sides are not the same ones
-        speed = {side: figures["tokens_per_second"] for side, figures in found.items()}
-        for kind in peers:
-            bench.ratio(f"train_{name}_ratio{kind}", speed["bertft"], speed[f"plain{kind}"])
-        bench.ratios[f"train_{name}_padding"] = round(found["bertft"]["padding"], 4)
+        show(bench, name, found, location(bench.model))
+
+
+def show(bench: Bench, name: str, found: dict[str, dict[str, float]], model: str) -> None:
+    """Print what each side of a training reached, and keep the ratios of `bertft` to the others."""
+    for side, figures in found.items():
+        tokens = figures["tokens_per_second"]
+        length = figures["tokens_per_second"] / figures["examples_per_second"]
+        # bertft takes bf16 where the machine has it
+        bf16 = side.endswith("bf16") or (side == "bertft" and bench.peak["bfloat16"] > bench.peak["float32"])
+        peak = bench.peak["bfloat16" if bf16 else "float32"]
+        share = tokens * training_flops(model, length) / peak / 1e9
+        print(
+            f"  {name:12} {side:14} {figures['examples_per_second']:8.1f} ({tokens:7,.0f}; {share:4.0%})  "
+            f"padding {figures['padding']:4.0%}  {figures['peak_mb']:6,.0f} MB",
+            flush=True,
+        )
+        if side != "bertft":
+            # tokens, as the rows of the two sides are not the same ones
+            kind = side.removeprefix("plain")
+            bench.ratio(f"train_{name}_ratio{kind}", found["bertft"]["tokens_per_second"], tokens)
+    bench.ratios[f"train_{name}_padding"] = round(found["bertft"]["padding"], 4)
+
+
+def base(bench: Bench) -> None:
+    """Compare training of BERT-base with random weights on texts of mixed lengths, on a GPU in bf16."""
+    import numpy as np
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    gpu = torch.cuda.is_available()
+    folder = bench.scratch / "base"
+    model = folder / "model"
+    BertModel(BertConfig()).save_pretrained(model)
+    AutoTokenizer.from_pretrained(location("embedded")).save_pretrained(model)  # BERT's own vocabulary
+    articles = json.loads((DATA / "squad2-cs224n" / "dev-v2.0.json").read_text(encoding="utf-8"))["data"]
+    words = " ".join(p["context"] for article in articles for p in article["paragraphs"]).replace('"', " ").split()
+    kind, many = ("_bf16", 64) if gpu else ("", 16)
+    print(f"\ntraining of BERT-base on texts of mixed lengths, as above; the peer at 8 rows a batch, and at {many}")
+    for longest in (128, 384):
+        random = np.random.default_rng(longest)
+        rows = (8192 if longest == 128 else 4096) if gpu else 12
+        lines = ["text,label"]
+        for i in range(rows):  # up to about the longest: a word is some 1.3 tokens
+            at, size = random.integers(len(words) - longest), random.integers(4, int(longest / 1.3))
+            lines.append(f'"{" ".join(words[at : at + size])}",{"ab"[i % 2]}')
+        data = written(folder / f"{longest}.csv", "\n".join(lines) + "\n")
+        dev = written(folder / f"dev{longest}.csv", "\n".join(lines[:9]) + "\n")
+        settings = ("num_train_epochs=1", "eval_strategy=no", "save_strategy=no", f"bf16={str(gpu).lower()}")
+        own = (
+            "tests.bench.timed",
+            "bertft",
+            "train",
+            "classify",
+            "--data",
+            str(data),
+            "--dev",
+            str(dev),
+            "--overwrite",
+        )
+        own += ("--model", str(model), "--out", str(folder / "out"), f"--set=options.window={longest}")
+        own += (f"--set=batch_tokens={16384 if gpu else 1024}", *(f"--set=trainer.{setting}" for setting in settings))
+        plain = (
+            "tests.bench.timed",
+            "tests.bench.plain_text",
+            str(data),
+            str(dev),
+            "--text",
+            "text",
+            "--label",
+            "label",
+        )
+        plain += ("--model", str(model), "--epochs", "1", "--max-length", str(longest))
+        plain += ("--bf16",) if gpu else ()
+        peers = {f"plain_{size}{kind}": (*plain, "--batch", str(size)) for size in (8, many)}
+        found = bench.sides(bertft=own, **peers)
+        show(bench, f"base_{longest}", found, str(model))
 
 
 def cut(source: Path, target: Path, rows: int) -> Path:
@@ -464,7 +539,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="within 5 minutes")
     parser.add_argument("--json", action="store_true", help="end with one JSON line")
-    parser.add_argument("--only", choices=WORKLOADS, action="append", help="one part; repeatable")
+    parser.add_argument("--only", choices=(*WORKLOADS, "base"), action="append", help="one part; repeatable")
     parser.add_argument("--repeats", type=int, help="3, or 1 with --quick")
     parser.add_argument("--model", default="embedded")
     args = parser.parse_args()
@@ -472,6 +547,7 @@ def main() -> None:
         raise SystemExit(f"there are no data at {DATA}: the benchmark reads real sets from there")
     parts: dict[str, Callable[[Bench], None]] = {
         "train": training,
+        "base": base,
         "predict": prediction,
         "answers": answers,
         "start": start,

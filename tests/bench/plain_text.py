@@ -1,9 +1,10 @@
 """The baseline for texts and pairs of texts: a plain `Trainer` loop, as run_glue.py and run_classification.py do it.
 
-Stands alone on purpose (no import of bertft), so that nothing of ours can help or hurt it. Texts are cut at 128 tokens,
-pairs at the longer text first. `--task single` is one label a row, `multi` a comma-separated list (sigmoid and binary
-cross entropy; a label is predicted above 0.5), `regression` a number (squared error). The other defaults are in
-`loop.py`, with the one difference: these scripts pad every row to 128 tokens, which only costs more seconds.
+Stands alone on purpose (no import of bertft), so that nothing of ours can help or hurt it. Texts are cut at 128 tokens
+(`--max-length`), pairs at the longer text first. `--task single` is one label a row, `multi` a comma-separated list
+(sigmoid and binary cross entropy; a label is predicted above 0.5), `regression` a number (squared error). The other
+defaults are in `loop.py`, with the one difference: these scripts pad every row to 128 tokens, which only costs more
+seconds.
 
 Files: CSV with a header; lines cut at tabs, without quoting, where the first line has a tab; JSON Lines; a JSON
 object of row objects. Columns are named, or counted from 1 in a file without a header.
@@ -25,7 +26,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.bench.loop import Loop, Row, limit, padder, parser
 
-MAX_LENGTH = 128
 PROBLEMS = {
     "single": "single_label_classification",
     "multi": "multi_label_classification",
@@ -92,6 +92,7 @@ def main() -> None:
     arguments.add_argument("--task", choices=PROBLEMS, default="single")
     arguments.add_argument("--text", required=True, help="the column of the text, or the two of a pair, with a comma")
     arguments.add_argument("--label", required=True, help="the column of the label")
+    arguments.add_argument("--max-length", type=int, default=128)
     args = arguments.parse_args()
 
     files = [read(path, args.text.split(","), args.label) for path in args.files]
@@ -113,7 +114,7 @@ def main() -> None:
         label2id=label2id,
         problem_type=PROBLEMS[args.task],
     )
-    length = min(MAX_LENGTH, limit(tokenizer, model))
+    length = min(args.max_length, limit(tokenizer, model))
 
     def target(value: str) -> int | float | list[float]:
         if args.task == "regression":

@@ -28,17 +28,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.ended = 0.0
-        self._steps: list[tuple[float, int, int, int]] = []  # when it began, its examples, tokens, places
+        self._steps: list[tuple[float, int, Any, int]] = []  # when it began, its examples, tokens, places
 
     def step(self, inputs: dict[str, Any]) -> None:
         mask = inputs["attention_mask"]
         examples = len(inputs.get("labels", mask))
-        self._steps.append((time.perf_counter(), examples, int(mask.sum()), mask.numel()))
+        # a tensor: to ask for its value would wait for a GPU
+        self._steps.append((time.perf_counter(), examples, mask.sum(), mask.numel()))
 
     def stats(self) -> dict[str, float]:
         counted = self._steps[int(len(self._steps) * _WARM) :]
         seconds = self.ended - counted[0][0]
-        examples, tokens, places = (sum(step[i] for step in counted) for i in (1, 2, 3))
+        examples, tokens, places = (int(sum(step[i] for step in counted)) for i in (1, 2, 3))
         return {
             "examples_per_second": examples / seconds,
             "tokens_per_second": tokens / seconds,
