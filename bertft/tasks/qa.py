@@ -257,7 +257,7 @@ class Qa:
             flat.extend(window.spans)
         flat.extend((-1, -1))  # for the spans that are none, where no window has any context
         characters = np.frombuffer(flat, dtype=np.intc).reshape(-1, 2)
-        scores[(characters[:-1] < 0) | np.isnan(scores)] = -np.inf
+        scores[(characters[:-1] < 0) | ~(scores < np.inf)] = -np.inf  # NaN too: a model that has diverged
         sizes = np.array([len(window.owned) for window in windows])
         inside = np.arange(sizes.max()) < sizes[:, None]
         begins, stops = np.full((2, *inside.shape), -np.inf, dtype=scores.dtype)  # (windows, context tokens) each

@@ -84,7 +84,7 @@ def best_spans(starts: Floats, ends: Floats, *, longest: int, count: int) -> tup
 
     A score is `starts[window, first] + ends[window, last]`, both (windows, tokens), of at most `longest` tokens. In
     each window the best come first, of equal ones the earlier and shorter. Where it has fewer than others, and where
-    none has any, a score of -inf stands for no span; so it does in `starts` and `ends`. Nothing may be NaN.
+    none has any, a score of -inf stands for no span; so it does in `starts` and `ends`, without NaN and inf.
 
     The spans of a window begin at the `count` tokens whose best span is best: any other is worse than that many. So the
     pairs that are looked at are `count * longest` a window.

@@ -252,8 +252,10 @@ class EncoderTrainer(ResumableTrainer):
         if self._distillation is not None:
             with self.accelerator.autocast():
                 self._distillation.ask(inputs)
-        layout = None if self.pads else unpadded.layout(self._mask, kept)
-        with self._selecting(inputs) as self._asked, unpadded.without_padding(self.model, layout):
+        unpadding: AbstractContextManager[None] = nullcontext()
+        if not self.pads:
+            unpadding = unpadded.without_padding(self.model, unpadded.layout(self._mask, kept))
+        with self._selecting(inputs) as self._asked, unpadding:
             return super().compute_loss(model, inputs, *arguments, **named)
 
     def _selecting(self, inputs: dict[str, Any]) -> AbstractContextManager[replaced.Asked | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -20,13 +21,16 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from bertft.encoders.families import max_positions
+from bertft.errors import first_line
+
 ATTENTION = "bertft_unpadded"
-_LAYOUT = "bertft_layout"
+_STATE = "bertft_unpadded"
 _LAST = ("encoder", "transformer", "final_norm")
 """What the last hidden states come out of: of most families, of DistilBERT, of ModernBERT."""
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
-_TRIED = (7, 2, 12)
-"""Tokens of the windows of a trial."""
+_TRIED = (7, 2, 150)
+"""Tokens of the windows of a trial, at most: ModernBERT's layers look 64 tokens far."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
 """Of the root mean square difference of hidden states, in that of the states: some roundings of 8 or 11 bits."""
 
@@ -50,8 +54,17 @@ def layout(mask: torch.Tensor, kept: torch.Tensor) -> Layout:
     return Layout(kept, torch.nn.functional.pad(mask.sum(1).cumsum(0), (1, 0)).int(), mask.shape)
 
 
+@dataclass
+class _State:
+    """The layout of the batch that comes, and while the encoder reads it."""
+
+    asked: Layout | None = None
+    inside: Layout | None = None
+    """None outside of the encoder: a generator that shares its embeddings reads the same batch before it."""
+
+
 def prepare(model: Any) -> str | None:
-    """Let the model compute batches `without_padding`, if it can: what it cannot do for is returned, else None.
+    """Let the model compute batches `without_padding`, if it can: why it cannot is returned, else None.
 
     That is tried, on the model's device and under its autocast: the hidden states of made-up windows are compared with
     those of a padded batch, and gradients looked at. A model that cannot is left as it was.
@@ -60,37 +73,44 @@ def prepare(model: Any) -> str | None:
     last = next((getattr(base, name) for name in _LAST if hasattr(base, name)), None)
     if last is None or not hasattr(base, "embeddings") or model.config._attn_implementation != "sdpa":
         return f"{model.config.model_type} has no attention that could be replaced"
-    setattr(base, _LAYOUT, None)
+    state = _State()
+    for module in (base, base.embeddings, last):
+        setattr(module, _STATE, state)
     hooks = [
-        base.register_forward_pre_hook(_told, with_kwargs=True),
-        base.embeddings.register_forward_hook(lambda _, __, hidden: _left_out(hidden, getattr(base, _LAYOUT))),
-        last.register_forward_hook(lambda _, __, found: _put_back(found, getattr(base, _LAYOUT))),
+        base.register_forward_pre_hook(_enter, with_kwargs=True),
+        base.embeddings.register_forward_hook(_leave_out),
+        last.register_forward_hook(_put_back),
+        base.register_forward_hook(_leave, always_call=True),
     ]
     model.set_attn_implementation(ATTENTION)
     try:
         problem = _tried(model)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:  # a kernel, or a shape, that is not met
-        problem = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    except Exception as error:  # whatever a kernel, or a family that nobody has seen, makes of it
+        problem = f"{type(error).__name__}: {first_line(error)}"
     if problem is not None:
         for hook in hooks:
             hook.remove()
+        for module in (base, base.embeddings, last):
+            delattr(module, _STATE)
         model.set_attn_implementation("sdpa")
     return problem
 
 
 @contextmanager
-def without_padding(model: Any, given: Layout | None) -> Iterator[None]:
-    """Let a prepared model's forward pass leave out the padding of batches of this layout; None changes nothing."""
-    setattr(model.base_model, _LAYOUT, given)
+def without_padding(model: Any, given: Layout) -> Iterator[None]:
+    """Let a prepared model's forward pass leave out the padding of a batch of this layout."""
+    state: _State = getattr(model.base_model, _STATE)
+    state.asked = given
     try:
         yield
     finally:
-        setattr(model.base_model, _LAYOUT, None)
+        state.asked = None
 
 
-def _told(base: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+def _enter(base: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Hand to all layers where windows begin, and to rotary embeddings the positions of what is kept."""
-    given: Layout | None = getattr(base, _LAYOUT)
+    state: _State = getattr(base, _STATE)
+    given = state.inside = state.asked
     if given is None:
         return None
     named = dict(zip(_INPUTS, args, strict=False)) | named
@@ -100,19 +120,27 @@ def _told(base: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tupl
     return (), named
 
 
-def _left_out(hidden: torch.Tensor, given: Layout | None) -> torch.Tensor:
+def _leave(base: Any, _: Any, __: Any) -> None:
+    getattr(base, _STATE).inside = None
+
+
+def _leave_out(embeddings: Any, _: Any, hidden: torch.Tensor) -> torch.Tensor:
     """Return (windows, tokens, width) as (1, kept, width)."""
+    given: Layout | None = getattr(embeddings, _STATE).inside
     return hidden if given is None else hidden.flatten(0, 1).index_select(0, given.kept).unsqueeze(0)
 
 
-def _put_back(found: Any, given: Layout | None) -> Any:
+def _put_back(last: Any, _: Any, found: Any) -> Any:
     """Return (1, kept, width), or an output with that as its last hidden state, as (windows, tokens, width)."""
+    given: Layout | None = getattr(last, _STATE).inside
     if given is None:
         return found
+    hidden = found if isinstance(found, torch.Tensor) else found.last_hidden_state
+    empty = hidden.new_zeros((given.shape.numel(), hidden.shape[2]))
+    hidden = empty.index_copy(0, given.kept, hidden.squeeze(0)).unflatten(0, given.shape)
     if isinstance(found, torch.Tensor):
-        empty = found.new_zeros((given.shape.numel(), found.shape[2]))
-        return empty.index_copy(0, given.kept, found.squeeze(0)).unflatten(0, given.shape)
-    found.last_hidden_state = _put_back(found.last_hidden_state, given)
+        return hidden
+    found.last_hidden_state = hidden
     return found
 
 
@@ -132,8 +160,9 @@ def _attention(  # noqa: PLR0917  (as transformers calls it)
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **more
         )
-    if more.get("position_bias") is not None or getattr(module, "num_key_value_groups", 1) > 1:
-        raise NotImplementedError("its attention is more than that of queries to keys")
+    special = more.get("position_bias") is not None or getattr(module, "num_key_value_groups", 1) > 1
+    if special or getattr(module, "is_causal", False):
+        raise NotImplementedError("its attention is more than that of all tokens to all others")
     # transformers counts the token itself as part of either side
     reach = more["sliding_window"] - 1 if more.get("sliding_window") else None
     if query.device.type == "cpu":
@@ -178,14 +207,16 @@ def _mask(*, batch_size: int, attention_mask: torch.Tensor | None = None, **more
 
 def _tried(model: Any) -> str | None:
     """Say what is wrong with hidden states without padding, or their gradients; None where nothing is."""
-    base, device = model.base_model, model.device
-    vocabulary, pad = model.config.vocab_size, model.config.pad_token_id
-    ids = torch.arange(len(_TRIED) * max(_TRIED)).reshape(len(_TRIED), -1) % vocabulary
-    ids = torch.where(ids == pad, (pad or 0) + 1, ids).to(device)
-    mask = (torch.arange(max(_TRIED)) < torch.tensor(_TRIED)[:, None]).long().to(device)
+    base, device, config = model.base_model, model.device, model.config
+    sizes = torch.tensor(_TRIED).clamp(max=max_positions(config) or max(_TRIED))
+    ids = torch.arange(len(sizes) * int(sizes.max())).reshape(len(sizes), -1) % config.vocab_size
+    pad = config.pad_token_id
+    ids = (ids if pad is None else torch.where(ids == pad, (pad + 1) % config.vocab_size, ids)).to(device)
+    mask = (torch.arange(ids.shape[1]) < sizes[:, None]).long().to(device)
     given = layout(mask, mask.flatten().nonzero().squeeze(1))
     was_training = model.training
     dtype = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+    finite = True
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         model.eval()
         with torch.no_grad():
@@ -195,9 +226,10 @@ def _tried(model: Any) -> str | None:
         model.train()
         with without_padding(model, given):
             hidden = base(input_ids=ids, attention_mask=mask).last_hidden_state
-    hidden.float().square().sum().backward()
-    finite = all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
-    model.zero_grad(set_to_none=True)
+    if hidden.requires_grad:  # that of a frozen encoder does not
+        hidden.float().square().sum().backward()
+        finite = all(bool(p.grad.isfinite().all()) for p in model.parameters() if p.grad is not None)
+        model.zero_grad(set_to_none=True)
     model.train(was_training)
     kept = mask.unsqueeze(2)
     off = float(((padded - found) * kept).square().mean().sqrt() / (padded * kept).square().mean().sqrt())

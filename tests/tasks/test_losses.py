@@ -453,6 +453,31 @@ def test_a_trial_sees_windows_that_attend_to_each_other(
     assert "hidden states are others" in str(unpadded.prepare(model))
 
 
+def test_what_a_trial_raises_is_said_and_the_model_left_as_it_was(
+    base: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = transformers.AutoModel.from_pretrained(base("bert-cased"), dtype=torch.float32)
+    names = set(vars(model)) | set(vars(model.embeddings))
+    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
+
+    def failing(*_: Any, **__: Any) -> torch.Tensor:
+        raise IndexError("the mask does not fit\nmore")
+
+    monkeypatch.setattr(unpadded, "_window_by_window", failing)
+    assert unpadded.prepare(model) == "IndexError: the mask does not fit"
+    assert model.config._attn_implementation == "sdpa"
+    assert set(vars(model)) | set(vars(model.embeddings)) == names
+    assert [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()] == hooks
+
+
+def test_a_decoder_and_an_encoder_that_is_not_trained(base: Callable[[str], Path]) -> None:
+    decoder = transformers.AutoModel.from_pretrained(base("bert-cased"), dtype=torch.float32, is_decoder=True)
+    assert "more than that of all tokens to all others" in str(unpadded.prepare(decoder))
+    model = transformers.AutoModelForTokenClassification.from_pretrained(base("bert-cased"), dtype=torch.float32)
+    model.base_model.requires_grad_(False)
+    assert unpadded.prepare(model) is None
+
+
 # -- what training minimises is what is predicted ----------------------------------------------------------------------
 
 TEXTS = [

@@ -496,6 +496,17 @@ def test_answers_are_the_best_of_all_spans_of_all_windows(family: str, null: boo
     check()
 
 
+def test_what_a_diverged_model_says_is_no_answer() -> None:
+    ready = encoder("bert-cased")
+    windows, _ = KNOWING.features([unlabelled("A cat sat.")], ready, WindowSize(64, 8))
+    for wrong in (math.nan, math.inf, -math.inf):
+        logits = np.zeros((len(windows[0].input_ids), 2), dtype=np.float32)
+        logits[list(windows[0].owned)] = wrong
+        (reply,) = KNOWING.reduce(windows, [logits])
+        assert reply.candidates == ()
+        assert reply.null == 1.0
+
+
 @families
 def test_windows_find_what_the_whole_finds(family: str) -> None:
     ready = encoder(family)

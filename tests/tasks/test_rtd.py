@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from bertft.tasks.base import IGNORED, Objective, WindowSize
 from bertft.tasks.mlm import Mlm, MlmOptions
 from bertft.tasks.passages import Passage
 from bertft.text.masking import FIXED, Masking, draws
-from bertft.training import losses
+from bertft.training import losses, unpadded
 from bertft.training.items import collect
 from bertft.training.trainer import Collator, Drawn
 
@@ -177,17 +178,20 @@ def test_the_loss_is_that_of_plain_transformers(base: BASE) -> None:
     assert tried > 5
 
 
-def test_the_gradient_of_a_batch_is_that_of_its_parts(base: BASE) -> None:
+@pytest.mark.parametrize("pads", [True, False])
+def test_the_gradient_of_a_batch_is_that_of_its_parts(base: BASE, pads: bool) -> None:
     model, rows = model_of(base), drawn(base)
 
-    def gradients(*parts: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    def gradients(*parts: tuple[int, ...], pads: bool = True) -> dict[str, torch.Tensor]:
         model.zero_grad()
         count = sum(int(batch_of(rows, *part)["labels"].ne(IGNORED).sum()) for part in parts)
         for part in parts:
             batch = batch_of(rows, *part)
             places = batch["labels"].flatten().ne(IGNORED).nonzero().squeeze(1)
             inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
-            with replaced.corrupted(model, places, batch["draws"].flatten()[places]) as asked:
+            layout = unpadded.layout(batch["attention_mask"], batch["kept"])
+            unpadding = nullcontext() if pads else unpadded.without_padding(model, layout)
+            with replaced.corrupted(model, places, batch["draws"].flatten()[places]) as asked, unpadding:
                 found = model(**inputs).logits
             logits, filled = asked.corruption
             loss = losses.loss(OBJECTIVE, logits, batch["labels"], count=count, model=model)
@@ -196,7 +200,11 @@ def test_the_gradient_of_a_batch_is_that_of_its_parts(base: BASE) -> None:
             (loss + DETECTION * detection).backward()
         return {name: value.grad.clone() for name, value in model.named_parameters()}
 
-    whole, parts = gradients((*range(12),)), gradients((0, 1, 2), (3, 4, 5, 6, 7, 8), (9, 10, 11))
+    whole = gradients((*range(12),))
+    if not pads:
+        assert unpadded.prepare(model) is None
+        model.eval()
+    parts = gradients((0, 1, 2), (3, 4, 5, 6, 7, 8), (9, 10, 11), pads=pads)
     for name, value in whole.items():
         assert value.abs().sum() > 0, name
         torch.testing.assert_close(parts[name], value, atol=2e-5, rtol=1e-4)
