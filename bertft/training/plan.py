@@ -199,7 +199,7 @@ def plan(
     families.check_objective(encoder.config, head.told, detects=head.detects)
     generator.check(head, recipe, encoder.tokenizer.subwords, allow_pickle=allow_pickle)
     if teacher is not None:
-        teacher.check(task, encoder)
+        teacher.check(task, encoder.tokenizer.subwords, window=encoder.window.length)
         if unlabelled:
             extra = read_unlabelled(
                 task, unlabelled, teacher, recipe, format=formats.parse_format(format), limit=limit, device=device

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertft import digest
 from bertft.bundle import store
 from bertft.bundle.store import Bundle
 from bertft.encoders import adapters, load
 from bertft.encoders.families import max_positions
+from bertft.encoders.subwords import SubwordTokenizer
 from bertft.errors import UsageError, inline
 from bertft.recipe import TEACHER, Distill, Recipe
 from bertft.tasks.base import Task
-
-if TYPE_CHECKING:
-    from bertft.training.plan import Encoder
 
 _WEIGHTS = ("*.safetensors", "*.bin")
 _OTHER_LABELS = 5
@@ -54,8 +52,8 @@ class Teacher:
         layers = depth.chosen(settings.layers, config) if recipe.model == TEACHER else None
         return cls(bundle, config, settings, layers)
 
-    def check(self, task: Task[Any, Any, Any], encoder: Encoder) -> None:
-        """Raise UsageError where a student for this task cannot learn from the teacher's answers."""
+    def check(self, task: Task[Any, Any, Any], subwords: SubwordTokenizer, *, window: int) -> None:
+        """Raise UsageError where a student for this task, with windows of that many tokens, cannot learn from it."""
         name = inline(self.bundle.checkpoint.name)
         own, head = self.bundle.task.head(), task.head()
         if (own.architecture, own.problem_type) != (head.architecture, head.problem_type):
@@ -79,7 +77,7 @@ class Teacher:
                 f"--teacher: {name} has other labels: only {', only '.join(facts)}",
                 help="train the teacher on the same labels",
             )
-        if self.layers is None and (differs := self.bundle.tokenizer.difference(encoder.tokenizer.subwords)):
+        if self.layers is None and (differs := self.bundle.tokenizer.difference(subwords)):
             raise UsageError(
                 f"--teacher: the student cuts text into other tokens than {name}: {differs}",
                 help="name an encoder with the teacher's vocabulary, or `--model teacher`",
@@ -87,9 +85,9 @@ class Teacher:
         longest = max_positions(self.config)
         if longest is not None:
             longest -= adapters.prefix_of(Path(self.bundle.checkpoint.location))
-        if longest is not None and encoder.window.length > longest:
+        if longest is not None and window > longest:
             raise UsageError(
-                f"--teacher: {name} reads {longest} tokens at once, and the student {encoder.window.length}",
+                f"--teacher: {name} reads {longest} tokens at once, and the student {window}",
                 help=f"`--set options.window={longest}`",
             )
 
