@@ -68,7 +68,7 @@ _WAYS_OUT = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: f"the quota is used up: {_ROOM}",
     errno.EFBIG: "files may not become so large: `ulimit -f` shows the limit, `ulimit -f unlimited` lifts it",
-    errno.ENOENT: "the directory has gone; name one that stays",
+    errno.ENOENT: "there is no such directory; make it, or name another",
     errno.EROFS: "the file system is read-only; name another place",
     errno.EACCES: "the directory may not be written; name another place",
 }
@@ -132,6 +132,11 @@ def environment_secrets() -> list[str]:
 def inline(text: str) -> str:
     """Return `text`, printable, on one line: what a file names cannot pass for a line of ours."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def cut(text: str, length: int) -> str:
+    """Return at most `length` characters of a text, the last of them an ellipsis where it is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def did_you_mean(word: str, choices: Iterable[str], otherwise: str | None = None) -> str | None:

@@ -48,7 +48,8 @@ def sweep_command(
 ) -> None:
     """Try settings of a recipe, a training each, and keep the model that is best on dev.
 
-    The recipe's `search:` names keys with ranges or choices; without it learning rate, epochs and warm-up are tried.
+    The recipe's `search:` names keys with ranges or choices; without it learning rate, epochs and warm-up are tried,
+    but for what `--set` sets.
 
     Ends with one JSON line on stdout: the model's directory, its recipe, and all trials.
 
@@ -74,6 +75,7 @@ def sweep_command(
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
         allow_pickle=allow_pickle,
+        fixed=[setting.partition("=")[0].strip() for setting in set_ or ()],
     )
     from bertft.console import say
     from bertft.data.jsonl import encode

@@ -20,13 +20,12 @@ from typing import Any
 
 from bertft.bundle.store import Bundle
 from bertft.console import QUIET, say, set_level, warn
-from bertft.data import formats
 from bertft.errors import BertftError, DataError, OutputError, UsageError, first_line
 from bertft.inference.engine import Engine
 from bertft.inference.identity import check_same, identity
 from bertft.inference.output import Answers, open_out
 from bertft.inference.predict import Options, Shard, answer_all, header_of
-from bertft.inference.writers import default_target
+from bertft.inference.writers import default_target, parse_target
 from bertft.signals import Interrupted
 
 _PARTS_PER_WORKER = 4
@@ -118,7 +117,7 @@ def predict_on_ray(
     run = identity(bundle, paths, {**options.recorded(), **asked, "--batch-tokens": options.batch_tokens})
     before = _begun(note, run) if resume and unfinished else None
     kinds = {default_target(options.open(bundle, path).format): path for path in paths}
-    if (to := formats.parse_format(options.to)) is None and len(kinds) > 1:
+    if (to := parse_target(options.to)) is None and len(kinds) > 1:
         fact = f"{' and '.join(kinds.values())} would be answered in {len(kinds)} formats"
         raise UsageError(fact, help="`--to jsonl` takes one")
     headers = {path: header for path in paths if (header := header_of(bundle, path, options).strip())}

@@ -181,9 +181,9 @@ def open_out(
 ) -> Iterator[BinaryIO]:
     """Open stdout, or the file that `--out` names: it is written as `FILE.partial` and renamed when all is done.
 
-    `again` is the command that continues an interrupted run. Raises UsageError for a place that cannot be written, that
-    another process writes, or that holds unfinished answers which neither `resume` nor `overwrite` speaks of;
-    OutputError where the disk takes no more.
+    `again` is the command that continues an interrupted run. Raises UsageError for a directory, or a place that another
+    process writes, or that holds unfinished answers which neither `resume` nor `overwrite` speaks of; OutputError where
+    nothing can be written, or the disk takes no more.
     """
     if path is None:
         try:
@@ -225,13 +225,13 @@ def open_out(
 def _locked(partial: Path, target: Path) -> Iterator[FileIO]:
     """Open the partial file and hold its lock, which ends with the process.
 
-    Raises UsageError where it cannot be opened, or another process holds it.
+    Raises OutputError where it cannot be opened, UsageError where another process holds it.
     """
     for _ in range(_TRIES):
         try:
             raw = FileIO(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666), "r+")
         except OSError as error:
-            raise UsageError(f"cannot write: {error.strerror}", place=target) from None
+            raise OutputError.of(error, target) from None
         with raw:
             try:
                 fcntl.flock(raw, fcntl.LOCK_EX | fcntl.LOCK_NB)

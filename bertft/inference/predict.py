@@ -24,7 +24,7 @@ from bertft.inference.evaluate import report_counts
 from bertft.inference.identity import identity
 from bertft.inference.load import BackendName, Precision, engine
 from bertft.inference.output import Answers
-from bertft.inference.writers import Writer, default_target, writer
+from bertft.inference.writers import Writer, default_target, parse_target, writer
 from bertft.tasks.base import Counts
 from bertft.tasks.context import in_context
 
@@ -273,8 +273,8 @@ def predict(
     `on_error="fail"`, a bad record.
     """
     options = options or Options()
-    for name in (options.format, options.to):  # wrong ones are said before anything is opened
-        formats.parse_format(name)
+    formats.parse_format(options.format)  # what is wrong is said before anything is opened
+    parse_target(options.to)
     bundle = options.bundle(model)
     if bundle.assumed:
         say(bundle.assumed)
@@ -317,7 +317,7 @@ def answered(
 def header_of(bundle: Bundle, path: str, options: Options) -> str:
     """Return what stands before the answers to an input: the header of a table."""
     opened = options.open(bundle, path)
-    out = writer(bundle.task, opened, formats.parse_format(options.to), field=options.field, scores=options.scores)
+    out = writer(bundle.task, opened, parse_target(options.to), field=options.field, scores=options.scores)
     return out.head(next((row for row in opened.rows if row.values), None))
 
 
@@ -339,7 +339,7 @@ def answer_all(
     `first` is the first input, where it is open already. `mark` is where an interrupted run is gone on with. Raises
     OutputError where `out` takes no more.
     """
-    target = formats.parse_format(options.to)
+    target = parse_target(options.to)
     answers = Filter(
         ready, target, options.field, options.on_error, options.scores, headed=headed, min_score=options.min_score
     )

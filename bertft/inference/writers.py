@@ -10,11 +10,13 @@ from bertft.console import warn
 from bertft.data import conll, jsonl, tables
 from bertft.data.formats import Format, Input
 from bertft.data.row import Place, Row
-from bertft.errors import DataError, UsageError
+from bertft.errors import DataError, UsageError, did_you_mean
 from bertft.tasks.base import Task
 
 FIELD = "prediction"
 """The default name of the field that is added."""
+TARGETS: tuple[Format, ...] = ("jsonl", "csv", "tsv", "conll")
+"""What answers are written as."""
 _OTHERS = "`--field NAME` names others"
 
 
@@ -61,14 +63,25 @@ def writer(task: Task[Any, Any, Any], opened: Input, to: Format | None, *, field
                 raise DataError(fact, place=Place(opened.path, 1), help=_OTHERS)
             new = tables.Dialect("\t" if chosen == "tsv" else ",", quoted=True)
             return _Table(task, dialect, names, new, same)
-        case "jsonl":
-            return _Lines(task, field, opened.format == "jsonl", scores, "utf-8")
-    raise UsageError(f"--to {chosen}: predictions are written as jsonl, csv, tsv or conll")
+    return _Lines(task, field, opened.format == "jsonl", scores, "utf-8")
+
+
+def parse_target(name: str) -> Format | None:
+    """Return the format of a `--to` value; None for `auto`. Raises UsageError for one that is not written."""
+    for known in TARGETS:
+        if name == known:
+            return known
+    if name == "auto":
+        return None
+    raise UsageError(
+        f"--to {name}: predictions are written as {', '.join(TARGETS[:-1])} or {TARGETS[-1]}",
+        help=did_you_mean(name, TARGETS),
+    )
 
 
 def default_target(format: Format) -> Format:
     """Return the format in which an input of `format` is answered."""
-    return format if format in ("conll", "csv", "tsv") else "jsonl"
+    return format if format in TARGETS else "jsonl"
 
 
 @dataclass(frozen=True, slots=True)

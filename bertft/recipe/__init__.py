@@ -350,7 +350,7 @@ def _peft(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, st
             del found[key]
             if key in values:
                 problems.append((f"peft.{key}", f"peft.{key}: a prefix has `tokens`, and no other setting"))
-        if values.get("merge"):
+        if "merge" in values and found["merge"]:
             problems.append(("peft.merge", "peft.merge: a prefix changes no weights, so none can have it merged in"))
         found["merge"] = False
         if not 0 < found["tokens"] <= MAX_PREFIX:

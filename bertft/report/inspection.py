@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertft.data.jsonl import encode
-from bertft.errors import inline
+from bertft.errors import cut, inline
 from bertft.report.table import aligned
 
 _IGNORED = -100
@@ -79,8 +79,7 @@ def _blank(value: object) -> str:
 
 
 def _cut(text: str, length: int = _PIECE) -> str:
-    text = inline(text)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return cut(inline(text), length)
 
 
 def error_lists(found: Mapping[str, Any]) -> str:

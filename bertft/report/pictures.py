@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bertft.errors import OutputError, UsageError, inline
+from bertft.errors import OutputError, UsageError, cut, inline
 from bertft.extras import require
 from bertft.report.heat import mean_weights, which
 
@@ -39,7 +39,7 @@ def draw_why(found: Mapping[str, Any], out: str) -> None:
         axes.set_xlim(-2, _COLUMNS + 2)
         axes.set_ylim(len(lines) + 3, -1)
         sums = f"{found['value']:+.3f}; without the text {found['baseline']:+.3f}; green adds, red takes away"
-        for i, line in enumerate((_short(inline(found["explains"])), sums)):
+        for i, line in enumerate((cut(inline(found["explains"]), _COLUMNS), sums)):
             axes.text(0, i, line, fontsize=9, va="center", parse_math=False)
         shade, scale = colormaps["RdYlGn"], colors.Normalize(-_PALE * strongest, _PALE * strongest)
         for i, parts in enumerate(lines, 3):
@@ -76,7 +76,7 @@ def draw_attention(found: Mapping[str, Any], out: str) -> None:
     with _figure(out, (max(sizes) + 2.5, sum(sizes) + 1.6 * len(windows))) as figure:
         every = figure.subplots(len(windows), squeeze=False, gridspec_kw={"height_ratios": sizes})
         for number, (axes, window) in enumerate(zip(every[:, 0], windows, strict=True), 1):
-            names = [_short(inline(token["token"]), 20) for token in window["tokens"]]
+            names = [cut(inline(token["token"]), 20) for token in window["tokens"]]
             drawn = axes.imshow(mean_weights(window["weights"]), cmap="Blues", vmin=0)
             axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7, parse_math=False)
             axes.set_yticks(range(len(names)), names, fontsize=7, parse_math=False)
@@ -89,10 +89,6 @@ def _title(found: Mapping[str, Any], number: int) -> str:
     layers, heads = (which(key[:-1], found[key]) for key in ("layers", "heads"))
     of = f", window {number} of {len(found['windows'])}" if len(found["windows"]) > 1 else ""
     return f"where rows look: {layers}, {heads}{of}"
-
-
-def _short(text: str, length: int = _COLUMNS) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertft.console import ERRORS
+from bertft.errors import cut
 from bertft.report.document import visible
 from bertft.report.mistakes import NONE
 from bertft.report.svg import ACCENT, FAINT, INK, PAPER, SECOND, drawn
@@ -149,8 +150,7 @@ def reliability(name: str, bins: Sequence[Mapping[str, Any]], *, title: str) -> 
 
 
 def _short(label: str, length: int = _NAME) -> str:
-    text = visible(" ".join(label.split()) or label)
-    return text if len(text) <= length else f"{text[: length - 1]}…"
+    return cut(visible(" ".join(label.split()) or label), length)
 
 
 def _by_name(label: str | None) -> tuple[bool, float, str]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bertft.console import shown
-from bertft.errors import inline
+from bertft.errors import cut, inline
 
 _AVERAGES = (("micro average", "micro_"), ("macro average", "macro_"))
 _FIGURES = ("precision", "recall", "f1")
+_NAME = 40
+"""Characters of a label; one that is longer would push the figures of all out of sight."""
 _CONFUSED = 15
 """So many pairs of labels are shown."""
 
@@ -192,7 +194,7 @@ def resampled(bootstrap: Mapping[str, Any]) -> str:
 def _labels(scores: Mapping[str, Any]) -> list[str]:
     per_label: Mapping[str, Mapping[str, Any]] = scores["per_label"]
     rows = [
-        (inline(label), *(f"{100 * s[key]:.1f}" for key in _FIGURES), f"{s['support']:,}")
+        (cut(inline(label), _NAME), *(f"{100 * s[key]:.1f}" for key in _FIGURES), f"{s['support']:,}")
         for label, s in sorted(per_label.items(), key=lambda item: -item[1]["support"])
     ]
     for name, prefix in _AVERAGES:

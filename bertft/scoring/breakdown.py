@@ -5,6 +5,7 @@ Outcomes in, JSON values out. Every part of a breakdown has the headline metrics
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Sequence
@@ -111,7 +112,7 @@ def question_word(question: str) -> str:
 
 def _measured(outcomes: Outcomes, keys: Collection[str]) -> Part:
     metrics = units([outcomes]).observed()
-    chosen = {key: metrics[key] for key in keys if key in metrics}
+    chosen = {key: metrics[key] for key in keys if not math.isnan(metrics.get(key, math.nan))}
     return {"rows": len(outcomes.gold), **chosen, "intervals": intervals(outcomes, chosen)}
 
 

@@ -33,7 +33,7 @@ _EXTREME = 0.05
 def intervals(
     outcomes: Outcomes, keys: Collection[str], *, samples: int = SAMPLES, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Return [low, high] of those metrics among `keys` that can be resampled; none of fewer than two units."""
+    """Return [low, high] of those metrics among `keys` that can be resampled; none of fewer than two units with any."""
     found = units([outcomes]) if len(outcomes.gold) > 1 else None
     if found is None or found.size < 2:
         return {}
@@ -41,7 +41,7 @@ def intervals(
     return {
         key: interval(resampled[key], found.size, observed[key], fraction=key not in {*ERRORS, *_CORRELATIONS})
         for key in keys
-        if key in resampled
+        if key in resampled and counting(resampled[key], found.size) > 1
     }
 
 
@@ -55,12 +55,23 @@ def described(outcomes: Outcomes, keys: Collection[str], *, samples: int = SAMPL
     return {"intervals": found, "bootstrap": how}
 
 
+def counting(values: npt.NDArray[np.float64], size: int) -> int:
+    """Return how many of `size` units a metric is of, by the share of resamples, `values`, without any: NaN.
+
+    That is (1 - n / size) to the power of `size` for n units. Of many units there is no such resample: all count.
+    """
+    empty = float(np.isnan(values).mean())
+    return round(size * (1 - empty ** (1 / size))) if empty else size
+
+
 def interval(values: npt.NDArray[np.float64], size: int, observed: float, *, fraction: bool = False) -> list[float]:
     """Return [low, high] of a metric that is `observed`, from its resampled `values`, of a file of `size` units.
 
     Of a `fraction` that is 0 or 1 in all resamples the open end is that of the exact binomial interval (Clopper and
-    Pearson 1934): resamples of a file without an error know nothing of errors.
+    Pearson 1934): resamples of a file without an error know nothing of errors. Those with nothing to measure, NaN, say
+    nothing, and the units that they lack do not count.
     """
+    size, values = max(counting(values, size), 2), values[~np.isnan(values)]
     if fraction and values.min() == values.max() and values[0] in (0.0, 1.0):
         bound = float(((1 - LEVEL) / 2) ** (1 / size))
         return [bound, 1.0] if values[0] else [0.0, 1.0 - bound]

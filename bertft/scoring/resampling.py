@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Metrics = dict[str, Floats]
 Statistic = Callable[[Floats], Metrics]
-"""Weights (samples, n) of n rows or kinds of units to metrics (samples,) each."""
+"""Weights (samples, n) of n rows or kinds of units to metrics (samples,) each; NaN where nothing can be measured."""
 
 _BLOCK = 250_000
 """Weights that are held at a time, so that they stay in the cache."""
@@ -194,6 +194,11 @@ def _ratio(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.divide(a, b, out=np.zeros(np.broadcast(a, b).shape), where=b > 0))
 
 
+def _mean(total: Floats, count: Floats) -> Floats:
+    """Return a mean, NaN of a resample that has nothing to take it of: it says nothing of the metric."""
+    return np.asarray(np.divide(total, count, out=np.full(np.broadcast(total, count).shape, np.nan), where=count > 0))
+
+
 def _counted(rows: Sequence[Sequence[str]], ids: dict[str, int]) -> Any:
     """Return how often each row has each label, sparse (rows, labels)."""
     from scipy.sparse import csr_array
@@ -258,8 +263,8 @@ def _answers(rows: Floats, *, silent: bool) -> Statistic:
         for kind, members in (("", np.ones(len(rows))), ("has_ans_", answerable), ("no_ans_", 1 - answerable)):
             if silent or not kind:
                 total = weights @ members
-                metrics[f"{kind}exact" if kind else "exact_match"] = _ratio(weights @ (exact * members), total)
-                metrics[f"{kind}f1"] = _ratio(weights @ (f1 * members), total)
+                metrics[f"{kind}exact" if kind else "exact_match"] = _mean(weights @ (exact * members), total)
+                metrics[f"{kind}f1"] = _mean(weights @ (f1 * members), total)
         return metrics
 
     return statistic
@@ -274,14 +279,14 @@ def _masked(rows: Floats, told: Sequence[str]) -> Statistic:
 
     def statistic(weights: Floats) -> Metrics:
         total, losses, right, *more = (weights @ rows).T
-        loss = _ratio(losses, total)
-        found = {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _ratio(right, total)}
+        loss = _mean(losses, total)
+        found = {"loss": loss, "perplexity": np.exp(np.minimum(loss, 700.0)), "accuracy": _mean(right, total)}
         if "rtd" in told:
             tokens, lost, replaced, taken, both = more
-            detection = _ratio(lost, tokens)
+            detection = _mean(lost, tokens)
             found |= {"rtd_loss": detection, "total_loss": loss + DETECTION * detection}
             return {**found, "rtd_f1": _ratio(2 * both, replaced + taken)}
-        return {**found, **{f"{name}_accuracy": _ratio(more[1], more[0]) for name in told}}
+        return {**found, **{f"{name}_accuracy": _mean(more[1], more[0]) for name in told}}
 
     return statistic
 
@@ -350,6 +355,6 @@ def _ranking(groups: Sequence[Sequence[tuple[bool, float]]]) -> Statistic:
 
     def statistic(weights: Floats) -> Metrics:
         asked, reciprocal, average = (weights @ table).T
-        return {"mrr": _ratio(reciprocal, asked), "map": _ratio(average, asked)}
+        return {"mrr": _mean(reciprocal, asked), "map": _mean(average, asked)}
 
     return statistic

@@ -48,7 +48,11 @@ def randomization(units: Units, key: str, *, samples: int = SAMPLES, seed: int =
 
 
 def share_as_large(chance: npt.NDArray[np.float64], observed: float) -> float:
-    """Return the share of differences by chance that are at least as large as the observed one, counted with them."""
+    """Return the share of differences by chance that are at least as large as the observed one, counted with them.
+
+    Those of resamples with nothing to measure, NaN, are none.
+    """
+    chance = chance[~np.isnan(chance)]
     as_large = int((np.abs(chance) >= abs(observed) - 1e-12).sum())  # equal sums may differ in the last digit
     return (as_large + 1) / (len(chance) + 1)
 

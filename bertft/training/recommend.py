@@ -105,7 +105,9 @@ def recommend(
         )
         rounds.run(able)
     if rounds.done and rounds.scored < _FEW:
-        warn(f"dev has {rounds.scored} rows: so few tell little apart; `--dev` names more")
+        of = len(held_out.examples)
+        few = f"dev has {of} rows" if rounds.scored == of else f"{rounds.scored} of {of} rows of dev were scored"
+        warn(f"{few}: so few tell little apart; `--{'dev' if rounds.scored == of else 'minutes'}` names more")
     done = rounds.done or Work(0, 0.0)
     described = [one.described() for one in candidates]
     chosen = choice.choose(described)

@@ -7,7 +7,7 @@ search:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -118,14 +118,23 @@ def parse(recipe: Recipe) -> Space:
     return space
 
 
-def default(recipe: Recipe) -> Space:
-    """Return what is tried where a recipe says nothing: around its learning rate and its epochs, and the warm-up."""
+def default(recipe: Recipe, *, fixed: Collection[str] = ()) -> Space:
+    """Return what is tried where a recipe says nothing: around its learning rate and its epochs, and the warm-up.
+
+    Not those of them that are `fixed`; raises UsageError where all are.
+    """
     rate = float(recipe.trainer["learning_rate"])
     space: Space = {"trainer.learning_rate": Range(_rounded(rate / _RATES), _rounded(rate * _RATES), log=True)}
     if recipe.trainer.get("max_steps", -1) <= 0:
         epochs = float(recipe.trainer.get("num_train_epochs", 3))
         space["trainer.num_train_epochs"] = Choice(tuple(sorted({max(1, round(epochs * part)) for part in _EPOCHS})))
-    return {**space, "trainer.warmup_steps": Range(0.0, _WARM_UP)}
+    space["trainer.warmup_steps"] = Range(0.0, _WARM_UP)
+    left = {key: way for key, way in space.items() if key not in fixed}
+    if not left:
+        raise UsageError(
+            f"nothing is left to try: {', '.join(space)} are set", help="a recipe's `search:` names what is"
+        )
+    return left
 
 
 def _way(key: str, written: object) -> Choice | Range:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -57,8 +57,11 @@ def sweep(
     overwrite: bool = False,
     trust_remote_code: bool = False,
     allow_pickle: bool = False,
+    fixed: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train so many models with parameters out of the recipe's `search`, and keep the one that is best on dev.
+
+    Of a recipe without `search`, keys that are `fixed` stay as they are.
 
     Returns `{"model": DIR, "recipe": FILE, "metric": NAME, "best": {…}, "trials": […], "dev": {…}, "test": {…}}`; test
     is scored by the best model alone. No trial is begun later than `timeout` minutes from now.
@@ -78,7 +81,7 @@ def sweep(
     files: dict[str, Any] = {"data": data, "dev": dev, "format": format, "limit": limit, "allow_pickle": allow_pickle}
     job = plan(plain, test=test, folds=None, **files)
     if not wanted:
-        wanted = space.default(job.recipe)
+        wanted = space.default(job.recipe, fixed=fixed)
         say("the recipe has no `search:`; this is tried:")
     for key, way in wanted.items():
         say(f"  {key}: {way}")

@@ -19,6 +19,7 @@ from bertft.bundle import contents, store
 from bertft.encoders import adapters, load
 from bertft.errors import ModelError, UsageError
 from bertft.recipe import Peft, Recipe
+from bertft.recipe import load as load_recipe
 from bertft.tasks.base import Head
 from bertft.training import layers, run
 
@@ -163,6 +164,7 @@ def test_the_share_and_the_rate_are_said(cli: Run, base: BASE, data: Path, tmp_p
         (["peft.method=lora", "freeze=1"], ["freeze: with adapters"]),
         (["peft.method=lora", "peft.tokens=8"], ["peft.tokens: only a prefix has some", "lora"]),
         (["peft.method=prefix", "peft.r=8"], ["peft.r: a prefix has `tokens`, and no other setting"]),
+        (["peft.merge=true", "peft.method=prefix"], ["peft.merge: a prefix changes no weights"]),
         (["peft.method=prefix", "peft.merge=true"], ["peft.merge: a prefix changes no weights"]),
         (["peft.method=prefix", "peft.tokens=0"], ["peft.tokens: 0 is not between 1 and 256"]),
         (["peft.method=prefix", "options.window=120"], ["120 tokens are more than the model's 128, less 20 of the"]),
@@ -176,6 +178,11 @@ def test_a_section_that_cannot_be_used_is_refused(
     cli("train", "classify", "--data", data, "--model", base("bert-uncased"), "--out", tmp_path / "out", *sets).fails(
         2, *parts
     )
+
+
+def test_a_prefix_can_be_said_not_to_be_merged() -> None:
+    recipe = load_recipe("classify", ["peft.method=prefix", "peft.merge=false"])
+    assert recipe.peft["merge"] is False
 
 
 def test_named_layers_get_the_adapter(base: BASE) -> None:

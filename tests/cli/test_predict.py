@@ -179,6 +179,14 @@ def test_a_missing_second_file_is_said_with_its_name(cli: Run, model: Path, tmp_
     assert "none.txt" in ran.err
 
 
+def test_what_answers_are_not_written_as_is_said(cli: Run, model: Path) -> None:
+    for wrong in ("parquet", "foo"):
+        ran = cli("predict", model, "--to", wrong, stdin="x\n")
+        ran.fails(2, f"--to {wrong}: predictions are written as jsonl, csv, tsv or conll")
+        assert "squad" not in ran.err
+    cli("predict", model, "--to", "jsnl", stdin="x\n").fails(2, "did you mean 'jsonl'?")
+
+
 def test_out_is_written_when_all_is_done(cli: Run, model: Path, tmp_path: Path) -> None:
     target = tmp_path / "answers.jsonl"
     ran = cli("predict", model, "--out", target, stdin="Maria\nRome\n")
@@ -187,7 +195,7 @@ def test_out_is_written_when_all_is_done(cli: Run, model: Path, tmp_path: Path) 
     assert list(tmp_path.iterdir()) == [target]
     cli("predict", model, "--out", target, stdin=BROKEN).fails(3, "-:2")
     assert len(target.read_text(encoding="utf-8").splitlines()) == 2
-    cli("predict", model, "--out", tmp_path / "no" / "where.jsonl", stdin="x\n").fails(2, "where.jsonl")
+    cli("predict", model, "--out", tmp_path / "no" / "where.jsonl", stdin="x\n").fails(3, "where.jsonl", "make it")
 
 
 COLUMNS = "# a comment\n-DOCSTART- -X- O\n\nMaria NNP B-PER\nlives VBZ O\n \t\nRome NNP B-LOC\r\n. . O"

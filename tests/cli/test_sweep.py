@@ -234,6 +234,17 @@ def test_without_a_search_the_default_space_is_said_and_tried(sweep: Sweep) -> N
     }
 
 
+def test_what_is_set_on_the_command_line_is_not_tried(sweep: Sweep, tmp_path: Path) -> None:
+    ran = sweep(
+        "out", "--set", "trainer.learning_rate=0.004", "--set", "trainer.num_train_epochs=1", trials=1, search={}
+    )
+    assert json.loads(ran.out)["trials"][0]["params"].keys() == {"trainer.warmup_steps"}
+    assert yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text())["trainer"]["learning_rate"] == 0.004
+    keys = ("learning_rate=0.004", "num_train_epochs=1", "warmup_steps=0")
+    sets = [part for key in keys for part in ("--set", f"trainer.{key}")]
+    sweep("none", *sets, search={}).fails(2, "nothing is left to try", "`search:`")
+
+
 @pytest.mark.filterwarnings("ignore")  # tensorboard's imports
 def test_the_curves_of_all_trials_outlive_the_sweep(sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard, of the extra `dev`")

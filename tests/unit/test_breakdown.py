@@ -158,3 +158,10 @@ def test_the_score_table_shows_intervals_and_what_they_are() -> None:
         {**scores, "bootstrap": {"samples": 1000, "unit": "text", "units": 1234, "level": 0.95, "seed": 0}}
     )
     assert shown == "accuracy 72.9 [68.1, 77.4]\n[in brackets: 95% intervals, bootstrap over 1,234 texts]"
+
+
+def test_a_long_label_pushes_no_figure_out_of_sight() -> None:
+    figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    shown = score_table({"per_label": {"x" * 400: figures, "short": figures}, "support": 4})
+    assert f"{'x' * 39}… " in shown
+    assert max(map(len, shown.splitlines())) < 100

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from bertft.scoring import answers, classification, tagging
-from bertft.scoring.intervals import described, interval, intervals, tails
+from bertft.scoring.intervals import counting, described, interval, intervals, tails
 from bertft.scoring.outcomes import Kind, Outcomes
 from bertft.scoring.resampling import units
 
@@ -142,7 +142,9 @@ def test_resamples_have_the_metrics_of_a_plain_loop(
         picked = [of_kind[kind] for kind, count in enumerate(times) for _ in range(int(count))]
         expected = plain(found, picked)
         for key in keys:
-            assert by_table[key][number] == pytest.approx(expected.get(key, 0.0), abs=1e-9), key
+            nothing = math.nan if key.startswith(("has_ans", "no_ans")) else 0.0  # a mean of no question
+            wanted = pytest.approx(expected.get(key, nothing), abs=1e-9, nan_ok=True)
+            assert by_table[key][number] == wanted, key
 
 
 @pytest.mark.parametrize(("made", "keys"), METRICS, ids=[made.__name__ for made, _ in METRICS])
@@ -223,6 +225,29 @@ def test_it_is_said_how_it_was_made() -> None:
         "level": 0.95,
         "seed": 0,
     }
+
+
+def test_a_resample_without_a_masked_token_says_nothing_of_them() -> None:
+    few = [(9, 20.0, 3), (12, 30.0, 2), (7, 14.0, 7)]
+    found = outcomes("masked", [None] * 9, [*few, *[(0, 0.0, 0)] * 6])
+    table = units([found])
+    weights = np.array([[0.0] * table.count, [1.0] * table.count])
+    assert np.isnan(table.statistic(weights)["loss"]).tolist() == [True, False]
+    sure = intervals(found, ["loss", "accuracy"])
+    # the least and the most that resamples of those three can have
+    assert 14 / 7 <= sure["loss"][0] < 64 / 28 < sure["loss"][1] <= 30 / 12
+    assert 2 / 12 <= sure["accuracy"][0] < 12 / 28 < sure["accuracy"][1] <= 1.0
+    resampled = table.bootstrap(10_000, 0)[0]["loss"]
+    assert np.isnan(resampled).mean() == pytest.approx((2 / 3) ** 9, abs=0.01)
+    assert counting(resampled, 9) == 3
+    assert intervals(outcomes("masked", [None] * 4, [few[0], *[(0, 0.0, 0)] * 3]), ["loss"]) == {}
+
+
+def test_a_metric_without_an_error_is_as_sure_as_the_units_that_it_is_of() -> None:
+    pairs = [(5, 9.0, 1, 1, 1), (4, 9.0, 0, 1, 1), *[(3, 6.0, 1, 0, 0)] * 4]
+    found = outcomes("masked", [None] * 6, pairs, labels=("nsp",))
+    low, high = intervals(found, ["nsp_accuracy"])["nsp_accuracy"]
+    assert (low, high) == (pytest.approx(0.025 ** (1 / 2)), 1.0)
 
 
 def test_one_row_has_no_interval() -> None:
