@@ -63,7 +63,9 @@ def writer(task: Task[Any, Any, Any], opened: Input, to: Format | None, *, field
                 raise DataError(fact, place=Place(opened.path, 1), help=_OTHERS)
             new = tables.Dialect("\t" if chosen == "tsv" else ",", quoted=True)
             return _Table(task, dialect, names, new, same)
-    return _Lines(task, field, opened.format == "jsonl", scores, "utf-8")
+        case "jsonl":
+            return _Lines(task, field, opened.format == "jsonl", scores, "utf-8")
+    raise _not_written(chosen)
 
 
 def parse_target(name: str) -> Format | None:
@@ -73,10 +75,12 @@ def parse_target(name: str) -> Format | None:
             return known
     if name == "auto":
         return None
-    raise UsageError(
-        f"--to {name}: predictions are written as {', '.join(TARGETS[:-1])} or {TARGETS[-1]}",
-        help=did_you_mean(name, TARGETS),
-    )
+    raise _not_written(name)
+
+
+def _not_written(name: str) -> UsageError:
+    fact = f"--to {name}: predictions are written as {', '.join(TARGETS[:-1])} or {TARGETS[-1]}"
+    return UsageError(fact, help=did_you_mean(name, TARGETS))
 
 
 def default_target(format: Format) -> Format:
