@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bertft.check.findings import SHARE, Finding, Part, Record, Severity, by_share, finding
 from bertft.check.similar import LEAST_WORDS, near_duplicates, words
+from bertft.errors import cut
 
 Keys = npt.NDArray[np.uint64]
 
@@ -143,8 +144,7 @@ def _nearly(parts: Sequence[Part], known: dict[str, Record], exact: set[int]) ->
 
 
 def _shown(record: Record) -> str:
-    text = " ".join(record.text.split())
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
+    return repr(cut(" ".join(record.text.split()), 60))
 
 
 def _differ(one: Hashable, other: Hashable) -> bool:

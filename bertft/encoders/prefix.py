@@ -16,6 +16,11 @@ _NAME = "prefix_encoder"
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 
+def by_name(args: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of an encoder by name, as its hooks are given them."""
+    return dict(zip(_INPUTS, args, strict=False)) | named
+
+
 class Prefix(torch.nn.Module):
     """The keys and values of so many tokens, all layers' of a token in one row: as peft stores them."""
 
@@ -46,7 +51,7 @@ def attach(model: Any, tokens: int) -> None:
     setattr(model, _NAME, prefix)
 
     def put(_: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        given = dict(zip(_INPUTS, args, strict=False)) | named
+        given = by_name(args, named)
         read = given["input_ids"] if given.get("input_ids") is not None else given["inputs_embeds"]
         mask = given.get("attention_mask")
         if mask is None:

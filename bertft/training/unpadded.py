@@ -22,13 +22,13 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 from bertft.encoders.families import max_positions
+from bertft.encoders.prefix import by_name
 from bertft.errors import first_line
 
 ATTENTION = "bertft_unpadded"
 _STATE = "bertft_unpadded"
 _LAST = ("encoder", "transformer", "final_norm")
 """What the last hidden states come out of: of most families, of DistilBERT, of ModernBERT."""
-_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 _TRIED = (7, 2, 150)
 """Tokens of the windows of a trial, at most: ModernBERT's layers look 64 tokens far."""
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.03, torch.float16: 0.03}
@@ -113,11 +113,10 @@ def _enter(base: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[tup
     given = state.inside = state.asked
     if given is None:
         return None
-    named = dict(zip(_INPUTS, args, strict=False)) | named
-    named["cu_seq_lens_q"], named["max_length_q"] = given.starts, given.shape[1]
+    inputs = by_name(args, named) | {"cu_seq_lens_q": given.starts, "max_length_q": given.shape[1]}
     if hasattr(base, "rotary_emb"):
-        named["position_ids"] = (given.kept % given.shape[1]).unsqueeze(0)
-    return (), named
+        inputs["position_ids"] = (given.kept % given.shape[1]).unsqueeze(0)
+    return (), inputs
 
 
 def _leave(base: Any, _: Any, __: Any) -> None:

@@ -211,29 +211,10 @@ def base(bench: Bench) -> None:
         data = written(folder / f"{longest}.csv", "\n".join(lines) + "\n")
         dev = written(folder / f"dev{longest}.csv", "\n".join(lines[:9]) + "\n")
         settings = ("num_train_epochs=1", "eval_strategy=no", "save_strategy=no", f"bf16={str(gpu).lower()}")
-        own = (
-            "tests.bench.timed",
-            "bertft",
-            "train",
-            "classify",
-            "--data",
-            str(data),
-            "--dev",
-            str(dev),
-            "--overwrite",
-        )
-        own += ("--model", str(model), "--out", str(folder / "out"), f"--set=options.window={longest}")
+        own = ("tests.bench.timed", "bertft", "train", "classify", "--data", str(data), "--dev", str(dev))
+        own += ("--model", str(model), "--out", str(folder / "out"), "--overwrite", f"--set=options.window={longest}")
         own += (f"--set=batch_tokens={16384 if gpu else 1024}", *(f"--set=trainer.{setting}" for setting in settings))
-        plain = (
-            "tests.bench.timed",
-            "tests.bench.plain_text",
-            str(data),
-            str(dev),
-            "--text",
-            "text",
-            "--label",
-            "label",
-        )
+        plain = ("tests.bench.timed", "tests.bench.plain_text", str(data), str(dev), "--text=text", "--label=label")
         plain += ("--model", str(model), "--epochs", "1", "--max-length", str(longest))
         plain += ("--bf16",) if gpu else ()
         peers = {f"plain_{size}{kind}": (*plain, "--batch", str(size)) for size in (8, many)}
